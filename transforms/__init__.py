@@ -1,0 +1,1 @@
+"""Transforms, each loaded on use: `from forebay import transforms as T`."""

@@ -1,0 +1,55 @@
+"""A stage: what the engine runs. One bound transform, or a run of neighbours of one family, fused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.transforms.transform import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Shape and type of one row of an output column, so that a slot can be laid out before the first batch."""
+
+    shape: tuple[int, ...]
+    """Shape of one row: () for a scalar column, (3, 224, 224) for an image."""
+    dtype: np.dtype[Any]
+
+
+class Stage(Protocol):
+    """Bound and ready; thread-safe; rebuilt by name from the plan in another process, never pickled."""
+
+    label: str
+    """Names of the transforms in it, for `explain`, errors and meters: "FillNull+Log1p+Standardize"."""
+    reads: tuple[str, ...]
+    schema: pa.Schema
+    """Schema after it."""
+
+    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        """All rows of `batch` through all transforms of the stage. Raises BadRows."""
+
+
+@runtime_checkable
+class SlotStage(Protocol):
+    """A stage that can also write some or all of its output columns straight into a training batch."""
+
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        """The columns that `run_into` writes. Columns not named here pass through untouched."""
+
+    def run_into(
+        self,
+        batch: pa.RecordBatch,
+        rows: Rows,
+        take: NDArray[np.int64] | None,
+        out: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Write row `take[i]` of `batch` (row i when take is None) to `out[name][i]` for every name in `tensors()`.
+
+        `out[name]` has shape (N, *spec.shape); it may be strided in the first axis only. `rows.ids[i]` belongs to row i
+        of the output. `batch` may be a memory-mapped shard of any length. Values equal those of `run` to the last bit.
+        Raises BadRows, with positions in the output.
+        """
