@@ -1,0 +1,60 @@
+"""The transforms by name: what recipes, plans and `from forebay import transforms as T` look up."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from forebay.formats.errors import SpecError, UnknownNameError
+from forebay.transforms.transform import Transform
+
+MODULES: dict[str, str] = {
+    # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
+}
+
+
+def load(name: str, *, where: str = "") -> type[Transform]:
+    """The transform class called `name`.
+
+    Raises:
+        UnknownNameError: there is none; the message names the nearest ones.
+    """
+    module = MODULES.get(name)
+    if module is None:
+        raise UnknownNameError.of("transform", name, MODULES, where=where)
+    found: type[Transform] = getattr(importlib.import_module(f"forebay.transforms.{module}"), name)
+    return found
+
+
+def to_json(transform: Transform) -> dict[str, Any]:
+    """The spec as plain values, `{"name": ..., **fields}`: what plans, recipes and fingerprints hold."""
+    fields = {f.name: _plain(getattr(transform, f.name)) for f in dataclasses.fields(transform)}  # type: ignore[arg-type]  # specs are dataclasses
+    return {"name": type(transform).__name__, **fields}
+
+
+def from_json(spec: Mapping[str, Any], *, where: str = "") -> Transform:
+    """The transform that `to_json` wrote, or that a recipe asks for.
+
+    Raises:
+        UnknownNameError: no such transform, or no such key; names the nearest.
+        SpecError: a value is refused by the transform itself.
+    """
+    values = dict(spec)
+    cls: Any = load(str(values.pop("name", None)), where=where)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            raise UnknownNameError.of(f"key of {cls.__name__}", key, known, where=where)
+    try:
+        made: Transform = cls(**values)
+    except TypeError as error:
+        raise SpecError(f"{cls.__name__}{f' in {where}' if where else ''}: {error}") from error
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
