@@ -9,6 +9,9 @@ from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.transforms.transform import Transform
 
 MODULES: dict[str, str] = {
+    "Where": "where",
+    "Select": "select",
+    "MapBatches": "map_batches",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 
