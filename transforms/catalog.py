@@ -31,7 +31,8 @@ def load(name: str, *, where: str = "") -> type[Transform]:
 
 def to_json(transform: Transform) -> dict[str, Any]:
     """The spec as plain values, `{"name": ..., **fields}`: what plans, recipes and fingerprints hold."""
-    fields = {f.name: _plain(getattr(transform, f.name)) for f in dataclasses.fields(transform)}  # type: ignore[arg-type]  # specs are dataclasses
+    spec: Any = transform
+    fields = {f.name: _plain(getattr(spec, f.name)) for f in dataclasses.fields(spec) if f.compare}
     return {"name": type(transform).__name__, **fields}
 
 

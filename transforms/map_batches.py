@@ -72,9 +72,7 @@ class MapBatches:
 
         def apply(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
             made = _checked(function(batch.select(reads)), returned, batch.num_rows, self.function)
-            arrays = [
-                made.column(name) if name in made.schema.names else batch.column(name) for name in target.names
-            ]
+            arrays = [made.column(name) if name in made.schema.names else batch.column(name) for name in target.names]
             return pa.RecordBatch.from_arrays(arrays, schema=target)
 
         return apply
@@ -97,7 +95,7 @@ class MapBatches:
         reads = pa.schema([schema.field(name) for name in self.reads(schema)])
         try:
             made = self._function()(pa.RecordBatch.from_pylist([], schema=reads))
-        except Exception as error:  # noqa: BLE001  # the user's own function may raise anything
+        except Exception as error:  # the user's own function may raise anything
             raise SpecError(
                 f"map_batches({self.function}): a call on no rows, which tells the columns it returns, raised "
                 f"{type(error).__name__}: {error}; let it accept an empty batch, or give schema=pa.schema([...])"
@@ -115,7 +113,10 @@ def map_batches(
     """The transform for the user's own function."""
     import base64
 
-    module, name = getattr(function, "__module__", "") or "", getattr(function, "__qualname__", repr(function))
+    module, name = (
+        getattr(function, "__module__", "") or "",
+        getattr(function, "__qualname__", repr(function)),
+    )
     return MapBatches(
         f"{module}:{name}",
         version=version,

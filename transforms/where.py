@@ -137,16 +137,21 @@ def _polars_keep(expression: pl.Expr, columns: tuple[str, ...]) -> Keep:
 
 def _arrow_keep(expression: pc.Expression) -> Keep:
     def keep(batch: pa.RecordBatch, rows: Rows) -> NDArray[np.bool_]:
-        table = pads.dataset(pa.Table.from_batches([batch])).to_table(
-            columns={"keep": expression}, use_threads=False
-        )
+        table = pads.dataset(pa.Table.from_batches([batch])).to_table(columns={"keep": expression}, use_threads=False)
         mask = pc.fill_null(table["keep"], False)
         return np.asarray(mask.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
 
     return keep
 
 
-_COMPARE = {"Eq": "__eq__", "NotEq": "__ne__", "Lt": "__lt__", "LtEq": "__le__", "Gt": "__gt__", "GtEq": "__ge__"}
+_COMPARE = {
+    "Eq": "__eq__",
+    "NotEq": "__ne__",
+    "Lt": "__lt__",
+    "LtEq": "__le__",
+    "Gt": "__gt__",
+    "GtEq": "__ge__",
+}
 _MIRROR = {"Lt": "Gt", "LtEq": "GtEq", "Gt": "Lt", "GtEq": "LtEq", "Eq": "Eq", "NotEq": "NotEq"}
 
 

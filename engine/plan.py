@@ -1,0 +1,174 @@
+"""The plan: what will run for a graph. Pure: it looks at schemas and specs, never at data."""
+
+import importlib
+from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forebay.engine.fingerprint import fingerprint
+from forebay.engine.graph import Graph
+from forebay.engine.stage import FilterStage, RowStage
+from forebay.formats.errors import SpecError
+from forebay.transforms.map_batches import MapBatches
+from forebay.transforms.stage import Stage
+from forebay.transforms.transform import State, Transform
+from forebay.transforms.where import Where, describe, pushdown
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Bound stages in order, and what the reader is asked for."""
+
+    source_schema: pa.Schema
+    """Schema of what is read: the source's, narrowed to the columns that are needed."""
+    pushed: pc.Expression | None
+    """Filter that the reader may use to skip row groups; the filter stages still decide row by row."""
+    stages: tuple[Stage, ...]
+    positions: tuple[tuple[int, ...], ...]
+    """For each stage the positions of its transforms in the graph."""
+    schema: pa.Schema
+    """Schema of the result."""
+    frontier: int
+    """Position in the graph of the first random transform: what stands before it is the same in each epoch and may be
+    cached."""
+    batch_transforms: tuple[tuple[int, Transform], ...]
+    """Transforms that mix the rows of a finished batch, with their positions: the loader applies them, last."""
+    fingerprint: str
+    """What the result depends on beside the source: transforms, versions, states, output schema."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.source_schema.names)
+
+    @property
+    def local_only(self) -> bool:
+        """Whether a stage calls a function that another process cannot import."""
+        return any(isinstance(one, OpaqueStage) and not one.importable for one in self.stages)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether a stage is Python that holds the interpreter's lock."""
+        return any(isinstance(one, OpaqueStage) for one in self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueStage:
+    """The user's own Python: it holds the interpreter's lock and may raise anything."""
+
+    label: str
+    reads: tuple[str, ...]
+    schema: pa.Schema
+    inner: RowStage
+    importable: bool
+
+    def run(self, batch: pa.RecordBatch, rows: Any) -> pa.RecordBatch:
+        return self.inner.run(batch, rows)
+
+
+def make_plan(
+    source: pa.Schema, graph: Graph, *, start: int = 0, stop: int | None = None, cut: int | None = None
+) -> Plan:
+    """Plan the transforms `start` to `stop` of `graph` over a source of this schema.
+
+    A stage never spans the position `cut`: there a cache can stand. With `start` the source is what the transforms
+    before it make (a cache's units); random draws stay keyed by positions in the whole graph.
+
+    Raises:
+        NotFittedError: a fitted transform has not learned.
+        SchemaError: a transform cannot work on the columns it is given.
+        SpecError: a transform that mixes the rows of a batch stands before others.
+    """
+    part = slice(start, stop)
+    graph = Graph(graph.transforms[part], graph.states[part])
+    graph.require_fitted("it can run")
+    _check_batch_transforms_last(graph)
+    columns = graph.source_columns(source)
+    narrowed = pa.schema([source.field(name) for name in columns], metadata=source.metadata)
+    schemas = graph.schemas(narrowed)
+    stages, positions = _stages(graph, schemas, start, cut)
+    mixers = [(start + at, one) for at, one in enumerate(graph.transforms) if one.kind == "batch"]
+    return Plan(
+        source_schema=narrowed,
+        pushed=_pushed(graph, narrowed),
+        stages=tuple(stages),
+        positions=tuple(positions),
+        schema=schemas[len(graph.transforms) - len(mixers)],
+        frontier=next(
+            (start + at for at, one in enumerate(graph.transforms) if one.random),
+            start + len(graph.transforms),
+        ),
+        batch_transforms=tuple(mixers),
+        fingerprint=fingerprint(graph.fingerprint(), schemas[-1]),
+    )
+
+
+def describe_transform(one: Transform) -> str:
+    """Name of a transform for people: its class, with what it works on."""
+    if isinstance(one, Where):
+        return f"Where({describe(one)})"
+    if isinstance(one, MapBatches):
+        return f"MapBatches({one.function})"
+    return type(one).__name__
+
+
+def _stages(
+    graph: Graph, schemas: list[pa.Schema], start: int, cut: int | None
+) -> tuple[list[Stage], list[tuple[int, ...]]]:
+    def group_of(at: int) -> tuple[str, bool, int]:
+        one = graph.transforms[at]
+        name = getattr(one, "family", "")
+        # transforms without a family stand alone, so each gets a group of its own
+        return name, cut is not None and start + at >= cut, -1 if name and one.kind == "row" else at
+
+    stages: list[Stage] = []
+    positions: list[tuple[int, ...]] = []
+    planned = [at for at, one in enumerate(graph.transforms) if one.kind != "batch"]
+    for (name, _, alone), group in groupby(planned, key=group_of):
+        members = list(group)
+        ops = [start + at for at in members]
+        schema, states = schemas[members[0]], [graph.states[at] for at in members]
+        transforms = [graph.transforms[at] for at in members]
+        if alone >= 0:
+            stages.append(_single(transforms[0], schema, states[0], ops[0]))
+        else:
+            fuse = importlib.import_module(f"forebay.transforms.fuse_{name}").fuse
+            stages.append(fuse(transforms, schema, states, ops))
+        positions.append(tuple(ops))
+    return stages, positions
+
+
+def _single(one: Transform, schema: pa.Schema, state: State | None, at: int) -> Stage:
+    label, reads, after = describe_transform(one), one.reads(schema), one.output_schema(schema)
+    bound: Any = one.bind(schema, state, at)
+    if one.kind in ("filter", "dataset"):
+        return FilterStage(label, reads, after, bound)
+    stage = RowStage(label, reads, after, bound)
+    if isinstance(one, MapBatches):
+        return OpaqueStage(label, reads, after, stage, one.importable)
+    return stage
+
+
+def _pushed(graph: Graph, schema: pa.Schema) -> pc.Expression | None:
+    """Filters push down while nothing before them could have changed a column or the rows they see."""
+    parts = []
+    for one in graph.transforms:
+        if not isinstance(one, Where):
+            break
+        part = pushdown(one, schema)
+        if part is not None:
+            parts.append(part)
+    return reduce(lambda left, right: left & right, parts) if parts else None
+
+
+def _check_batch_transforms_last(graph: Graph) -> None:
+    kinds = graph.kinds()
+    for at, kind in enumerate(kinds):
+        if kind == "batch" and any(later != "batch" for later in kinds[at:]):
+            raise SpecError(
+                f"{type(graph.transforms[at]).__name__} mixes the rows of a finished batch, so it must come last; "
+                f"{type(graph.transforms[at + 1]).__name__} stands behind it"
+            )
