@@ -133,7 +133,7 @@ def _stages(
         schema, states = schemas[members[0]], [graph.states[at] for at in members]
         transforms = [graph.transforms[at] for at in members]
         if alone >= 0:
-            stages.append(_single(transforms[0], schema, states[0], ops[0]))
+            stages.append(single_stage(transforms[0], schema, states[0], ops[0]))
         else:
             fuse = importlib.import_module(f"forebay.transforms.fuse_{name}").fuse
             stages.append(fuse(transforms, schema, states, ops))
@@ -141,7 +141,8 @@ def _stages(
     return stages, positions
 
 
-def _single(one: Transform, schema: pa.Schema, state: State | None, at: int) -> Stage:
+def single_stage(one: Transform, schema: pa.Schema, state: State | None, at: int) -> Stage:
+    """The stage for one transform that stands alone; `at` is its position in the graph."""
     label, reads, after = describe_transform(one), one.reads(schema), one.output_schema(schema)
     bound: Any = one.bind(schema, state, at)
     if one.kind in ("filter", "dataset"):
