@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from forebay.formats.errors import SpecError
+from forebay.loaders.hooks.tensor_tree import map_tensors
 
 PEAK_BF16: dict[str, float] = {
     # Dense bfloat16 tensor-core rates from the makers' data sheets, in FLOP/s (sparsity not counted).
@@ -62,18 +63,8 @@ def count_flops(model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], t
     meta_model = copy.deepcopy(model).to("meta")
     counter = FlopCounterMode(display=False)
     with counter:
-        loss(meta_model, _to_meta(batch)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss(meta_model, map_tensors(batch, lambda tensor: tensor.to("meta"))).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return int(counter.get_total_flops())
-
-
-def _to_meta(part: Any) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part.to("meta")
-    if isinstance(part, dict):
-        return {name: _to_meta(value) for name, value in part.items()}
-    if isinstance(part, list | tuple):
-        return type(part)(_to_meta(value) for value in part)
-    return part
 
 
 def peak_flops(device_name: str | None = None) -> float:
