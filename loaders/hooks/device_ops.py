@@ -148,23 +148,26 @@ class MixUp:
 
 def beta_share(uniform_N: torch.Tensor, alpha: float) -> torch.Tensor:
     """Uniform numbers in [0, 1) to numbers distributed as Beta(alpha, alpha), by the inverse of its distribution."""
-    table = torch.from_numpy(_beta_quantiles(alpha)).to(uniform_N.device)
-    place = uniform_N * (len(table) - 1)
-    low = place.long().clamp_(max=len(table) - 2)
-    return torch.lerp(table[low], table[low + 1], place - low)
+    mass, t = (torch.from_numpy(part).to(uniform_N.device) for part in _beta_table(alpha))
+    lower = torch.minimum(uniform_N, 1.0 - uniform_N) * 2.0
+    above = torch.searchsorted(mass, lower).clamp_(1, len(mass) - 1)
+    between = (lower - mass[above - 1]) / (mass[above] - mass[above - 1])
+    share = torch.lerp(t[above - 1], t[above], between.clamp_(0.0, 1.0)) ** (1.0 / min(alpha, 1.0))
+    return torch.where(uniform_N < 0.5, share, 1.0 - share)
 
 
 @functools.lru_cache(maxsize=8)
-def _beta_quantiles(alpha: float) -> NDArray[np.float32]:
-    """Quantiles of Beta(alpha, alpha) at 4097 equal steps.
+def _beta_table(alpha: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The distribution of Beta(alpha, alpha) below x = 1/2 as a share of that half, at points t = x^p.
 
-    The density (x (1 - x))^(alpha - 1) has poles at 0 and 1 when alpha < 1. With t = x^p, p = min(alpha, 1), its half
-    below x = 1/2 is t^(alpha / p - 1) (1 - t^(1 / p))^(alpha - 1) / p, which has none, so the trapezoid rule is enough;
-    the other half mirrors it.
+    The density (x (1 - x))^(alpha - 1) has poles at 0 and 1 when alpha < 1. With p = min(alpha, 1) it is
+    t^(alpha / p - 1) (1 - t^(1 / p))^(alpha - 1) / p in t, which has none, so the trapezoid rule is enough.
     """
     p = min(alpha, 1.0)
     t = np.linspace(0.0, 0.5**p, 20_001)
     density = t ** (alpha / p - 1.0) * (1.0 - t ** (1.0 / p)) ** (alpha - 1.0)
     mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2.0)])
-    half = np.interp(np.linspace(0.0, 1.0, 2049), mass / mass[-1], t) ** (1.0 / p)
-    return np.concatenate([half, 1.0 - half[-2::-1]]).astype(np.float32)
+    # For a large alpha the first masses are too small for float32 to tell apart: one point is enough there.
+    mass = (mass / mass[-1]).astype(np.float32)
+    kept = np.concatenate([[True], np.diff(mass) > 0])
+    return mass[kept], t[kept].astype(np.float32)

@@ -34,6 +34,7 @@ class Ema:
         self._model = model
         self._names: list[str] = []
         self._weights: list[torch.Tensor] = []
+        self._whole: list[torch.Tensor] = []
         self._average: list[torch.Tensor] = []
         if model is not None:
             self._follow(model)
@@ -43,7 +44,9 @@ class Ema:
         self._model = model
         self._names = [name for name, _ in named]
         self._weights = local_tensors([weight for _, weight in named])
-        self._average = [weight.to(torch.float32, copy=True) for weight in self._weights]
+        # Under FSDP2 the average is a DTensor as the weight is, so a sharded checkpoint can cut it anew.
+        self._whole = [weight.to(torch.float32, copy=True) for _, weight in named]
+        self._average = local_tensors(self._whole)
 
     def on_start(self, ctx: Context) -> None:
         if self._model is None:
@@ -71,8 +74,8 @@ class Ema:
         torch._foreach_copy_(self._weights, values)
 
     def state_dict(self) -> dict[str, Any]:
-        """This rank's part of the average, by parameter name (under FSDP2 save it per rank, or with DCP)."""
-        return {"decay": self.decay, "average": dict(zip(self._names, self._average, strict=True))}
+        """The average by parameter name; under FSDP2 DTensors, which `save_sharded` writes."""
+        return {"decay": self.decay, "average": dict(zip(self._names, self._whole, strict=True))}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -85,10 +88,10 @@ class Ema:
         if list(saved) != self._names:
             odd = sorted(set(saved) ^ set(self._names))[:3]
             raise StateError(f"the saved average is of another model: it differs in {', '.join(odd) or 'order'}")
-        for name, average in zip(self._names, self._average, strict=True):
+        for name, average in zip(self._names, self._whole, strict=True):
             if saved[name].shape != average.shape:
                 raise StateError(
-                    f"the saved average of {name!r} has shape {tuple(saved[name].shape)}, this rank holds "
-                    f"{tuple(average.shape)}; resume on as many ranks as saved it, or without the average"
+                    f"the saved average of {name!r} has shape {tuple(saved[name].shape)}, the model's has "
+                    f"{tuple(average.shape)}; build the model that was saved"
                 )
             average.copy_(saved[name])

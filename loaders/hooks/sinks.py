@@ -17,6 +17,11 @@ Record = Mapping[str, float | str]
 """Figures by name; names end in their unit (`_seconds`, `_per_second`, `_ratio`). `verdict` is a sentence."""
 
 
+def numbers(record: Record) -> dict[str, float]:
+    """The figures of a record, without the sentences."""
+    return {name: float(value) for name, value in record.items() if not isinstance(value, str)}
+
+
 class Sink(Protocol):
     """Takes records. May be called often; must not raise for a slow disk or a closed terminal unless it lost data."""
 
@@ -85,9 +90,8 @@ def prometheus_text(record: Record, labels: Mapping[str, str]) -> str:
     pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
     suffix = f"{{{pairs}}}" if pairs else ""
     lines = []
-    for name, value in record.items():
-        if not isinstance(value, str):
-            lines += [f"# TYPE forebay_{name} gauge", f"forebay_{name}{suffix} {float(value)!r}"]
+    for name, value in numbers(record).items():
+        lines += [f"# TYPE forebay_{name} gauge", f"forebay_{name}{suffix} {value!r}"]
     return "\n".join(lines) + "\n"
 
 
@@ -109,9 +113,8 @@ class TensorBoardSink:
         self._verdict = ""
 
     def write(self, step: int, record: Record) -> None:
-        for name, value in record.items():
-            if not isinstance(value, str):
-                self._writer.add_scalar(f"forebay/{name}", value, step)
+        for name, value in numbers(record).items():
+            self._writer.add_scalar(f"forebay/{name}", value, step)
         verdict = str(record.get("verdict", ""))
         if verdict != self._verdict:
             self._writer.add_text("forebay/verdict", verdict, step)

@@ -48,6 +48,11 @@ def _new(cls: type, *args: Any) -> Any:
     return cls.__new__(cls, *args)
 
 
+def _set_class(loader: Any, cls: type) -> None:
+    # Not `loader.__class__ = cls`: accelerate's loaders have a property of this name, without a setter.
+    object.__dict__["__class__"].__set__(loader, cls)
+
+
 @functools.cache
 def _watched_class(cls: type) -> type:
     def watched_iter(self: Any) -> Iterator[Any]:
@@ -89,9 +94,14 @@ def watch_loader(loader: Any, watcher: FetchWatcher) -> Callable[[], None]:
             watchers.remove(watcher)
         if not watchers and _WATCHER in loader.__dict__:
             del loader.__dict__[_WATCHER]
-            loader.__class__ = type(loader).__mro__[1]
+            _set_class(loader, type(loader).__mro__[1])
 
     return unwatch
+
+
+def watch_iterator(loader: Any, iterator: Iterator[Any]) -> Iterator[Any]:
+    """Watch an iterator that a watched loader gave out before it was watched."""
+    return _WatchedIterator(iterator, tuple(loader.__dict__[_WATCHER]))
 
 
 def _start_watching(loader: Any) -> list[FetchWatcher]:
@@ -105,7 +115,7 @@ def _start_watching(loader: Any) -> list[FetchWatcher]:
     watchers: list[FetchWatcher] = []
     loader.__dict__[_WATCHER] = watchers
     try:
-        loader.__class__ = _watched_class(cls)  # type: ignore[arg-type]  # a class is hashable
+        _set_class(loader, _watched_class(cls))  # type: ignore[arg-type]  # a class is hashable
     except TypeError as error:
         del loader.__dict__[_WATCHER]
         raise SpecError(f"{kind}, whose class cannot be replaced ({error}); wrap it in a DataLoader") from error

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from forebay.formats.errors import SchemaError
-from forebay.loaders.hooks.attach import attach
+from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.batch_contract import BatchContract, Field
 
 CONTRACT = {"image": Field(torch.uint8, (3, None, 8)), "label": Field(torch.int64, ()), "mask": Field(torch.bool)}

@@ -55,9 +55,8 @@ def test_tuples_and_lists_go_by_position_and_stay_what_they_are() -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_flips_and_crops_are_those_of_a_plain_loop(device: str) -> None:
-    whole = DeviceTransform(RandomFlip(0.5), RandomCrop((6, 7), padding=2), seed=5, ids="id")(batch(40, device))[
-        "image"
-    ]
+    transform = DeviceTransform(RandomFlip(0.5), RandomCrop((6, 7), padding=2), seed=5, ids="id")
+    whole = transform(batch(40, device))["image"]
     images = torch.nn.functional.pad(batch(40)["image"], (2, 2, 2, 2))
     flipped = shifted = 0
     for source, found in zip(images, whole.cpu(), strict=True):

@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 from forebay.formats.errors import SpecError, StateError
-from forebay.loaders.hooks.attach import attach
+from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.ema import Ema
 from forebay.loaders.hooks.hook import Context
 
@@ -68,7 +68,7 @@ def test_the_average_is_saved_and_put_back() -> None:
     with pytest.raises(StateError, match="of another model: it differs in 0.bias"):
         Ema(0.9, model=nn.Linear(4, 8)).load_state_dict(ema.state_dict())
     other = nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 3))
-    with pytest.raises(StateError, match=r"'0.weight' has shape \(8, 4\), this rank holds \(9, 4\)"):
+    with pytest.raises(StateError, match=r"'0.weight' has shape \(8, 4\), the model's has \(9, 4\)"):
         Ema(0.9, model=other).load_state_dict(ema.state_dict())
 
 

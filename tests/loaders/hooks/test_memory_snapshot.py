@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from forebay.formats.errors import SpecError
-from forebay.loaders.hooks.attach import attach
+from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.memory_snapshot import MemorySnapshot
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from forebay.formats.errors import SpecError
-from forebay.loaders.hooks.attach import attach
+from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.flops import ModelFlops, count_flops, peak_flops
 from forebay.loaders.hooks.hook import Context
 from forebay.loaders.hooks.meter import Meter, percentile

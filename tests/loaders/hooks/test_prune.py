@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from forebay.formats.errors import SpecError
-from forebay.loaders.hooks.attach import attach
+from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.prune import (
     MagnitudePruning,
     finalize_pruning,

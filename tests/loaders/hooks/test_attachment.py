@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from forebay.formats.errors import SpecError, StateError, UnknownNameError
-from forebay.loaders.hooks.attach import WatchSpec, attach
+from forebay.loaders.hooks.attachment import WatchSpec, attach
 from forebay.loaders.hooks.counts import BatchCount
 from forebay.loaders.hooks.hook import Context
 
