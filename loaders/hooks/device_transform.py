@@ -23,6 +23,10 @@ Parts = dict[str | int, torch.Tensor]
 """The tensors of a batch by name, or by position when it is a tuple."""
 
 
+FIRST_OP = 1 << 32
+"""Numbers of ops begin here in the random key, so that they share no draws with the transforms of the loader's graph."""
+
+
 class DeviceOp(Protocol):
     """One step on a whole batch."""
 
@@ -72,7 +76,7 @@ class DeviceTransform:
         parts: Parts = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(batch))
         rows = self._rows(parts) if any(op.draws for op in self.ops) else None
         device = next(value.device for value in parts.values() if isinstance(value, torch.Tensor))
-        for place, op in enumerate(self.ops):
+        for place, op in enumerate(self.ops, FIRST_OP):
             drawn = torch.empty(0, 0, device=device)
             if op.draws and rows is not None:
                 drawn = self._draw(rows, place, op.draws, device)
