@@ -24,7 +24,7 @@ Parts = dict[str | int, torch.Tensor]
 
 
 FIRST_OP = 1 << 32
-"""Numbers of ops begin here in the random key, so that they share no draws with the transforms of the loader's graph."""
+"""Ops are numbered from here in the random key, so they share no draws with the transforms of the loader's graph."""
 
 
 class DeviceOp(Protocol):

@@ -25,6 +25,7 @@ class SaysSlowestStage(Protocol):
 
 def advice_for(loader: Any) -> str:
     """What to change in this loader when it is the bottleneck: ": stage; what to do"."""
+    loader = getattr(loader, "loader", loader)  # what DevicePrefetch reads from
     stage = loader.slowest_stage() if isinstance(loader, SaysSlowestStage) else None
     if stage is not None:
         kind = next((kind for kind in ADVICE if kind in stage.lower()), None)

@@ -1,5 +1,6 @@
 """The meter's figures are those of the clock it was given, and its verdict fits them."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,12 +105,11 @@ def test_a_meter_without_steps_writes_nothing() -> None:
         ),
         (0.3, 0.3, SimpleNamespace(num_workers=0), r"made in the loop itself \(num_workers=0\); set num_workers"),
         (0.3, 0.3, SimpleNamespace(num_workers=2), "2 workers are too few"),
+        (0.3, 0.3, SimpleNamespace(loader=SimpleNamespace(num_workers=2)), "2 workers are too few"),
         (0.3, 0.3, None, "prepare batches ahead of the loop"),
     ],
 )
 def test_the_verdict_says_who_waits_and_what_to_do(blocked, waited, loader, expected) -> None:
-    import re
-
     assert re.search(expected if "\\" in expected else re.escape(expected), verdict(blocked, waited, loader))
 
 
