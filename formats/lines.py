@@ -1,0 +1,100 @@
+"""Lines of text files: cut into byte ranges, given back in blocks of whole lines, decompressed on the way."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from forebay.formats.errors import CorruptError
+from forebay.formats.fragment import Fragment
+from forebay.formats.store import Store
+
+RANGE_BYTES = 16 << 20
+"""Bytes of a fragment of a plain file. Part of what sample ids mean, so it never changes."""
+
+BLOCK_BYTES = 8 << 20
+"""Bytes parsed at a time."""
+
+_COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+
+
+def compression(path: str) -> str | None:
+    """Name of the compression that the suffix tells, or None."""
+    return next((name for suffix, name in _COMPRESSION.items() if path.lower().endswith(suffix)), None)
+
+
+def split_lines(store: Store, path: str, format: str, *, whole: bool = False) -> tuple[Fragment, ...]:
+    """Byte ranges of a plain file; a compressed one (or with `whole`) is a single fragment."""
+    size = store.info(path).size
+    step = size if whole or compression(path) else RANGE_BYTES
+    starts = range(0, size, max(step, 1))
+    return tuple(
+        Fragment(path=path, format=format, start=at, stop=min(at + step, size), rows=None, nbytes=min(step, size - at))
+        for at in starts
+    )
+
+
+def blocks(store: Store, fragment: Fragment) -> Iterator[bytes]:
+    """The lines that begin within the fragment's bytes, as blocks of whole lines.
+
+    Raises:
+        CorruptError: the compressed stream is broken.
+    """
+    codec = compression(fragment.path)
+    file = store.open_input(fragment.path)
+    stream = pa.CompressedInputStream(file, codec) if codec else file
+    left = None if codec else fragment.stop - fragment.start
+    rest = b""
+    if not codec and fragment.start:
+        # A line that begins before the range belongs to the one before, so skip to behind the first newline at or after
+        # the byte before the range.
+        file.seek(fragment.start - 1)
+        skipped = _skip_line(file)
+        left = fragment.stop - (fragment.start - 1 + skipped)
+        if left <= 0:
+            return
+    while left is None or left > 0:
+        chunk = _read(stream, BLOCK_BYTES if left is None else min(BLOCK_BYTES, left), fragment.path)
+        if not chunk:
+            break
+        left = None if left is None else left - len(chunk)
+        whole, rest = _cut(rest + chunk)
+        if whole:
+            yield whole
+    if rest and not codec:
+        rest += _to_newline(file)  # the last line of the range may end in the next
+    if rest:
+        yield rest
+
+
+def _read(stream: pa.NativeFile, count: int, path: str) -> bytes:
+    try:
+        return bytes(stream.read(count))
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{path}: the compressed stream is broken or cut short: {error}") from error
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    at = data.rfind(b"\n") + 1
+    return data[:at], data[at:]
+
+
+def _skip_line(file: pa.NativeFile) -> int:
+    skipped = 0
+    while chunk := bytes(file.read(64 << 10)):
+        at = chunk.find(b"\n")
+        if at >= 0:
+            file.seek(file.tell() - len(chunk) + at + 1)
+            return skipped + at + 1
+        skipped += len(chunk)
+    return skipped
+
+
+def _to_newline(file: pa.NativeFile) -> bytes:
+    parts = []
+    while chunk := bytes(file.read(64 << 10)):
+        at = chunk.find(b"\n")
+        if at >= 0:
+            parts.append(chunk[: at + 1])
+            break
+        parts.append(chunk)
+    return b"".join(parts)

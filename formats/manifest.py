@@ -1,0 +1,123 @@
+"""The manifest: what a prepared data set consists of. `manifest.json` beside the shards."""
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from forebay.formats.errors import CorruptError, StateError
+from forebay.formats.store import Store
+
+NAME = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard, as written."""
+
+    name: str
+    """File name in the manifest's directory."""
+    rows: int
+    nbytes: int
+    row_groups: int
+    row_group_rows: int
+    """Rows of each row group (or record batch) but the last: with it all fragments are known without opening the file."""
+    checksum: str
+    """See `forebay.formats.checksum`."""
+
+    def group_rows(self) -> list[int]:
+        """Rows of each row group."""
+        full = [self.row_group_rows] * max(self.row_groups - 1, 0)
+        return [*full, self.rows - sum(full)] if self.row_groups else []
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is needed to open, verify and go on from a prepared data set. Holds no time and no machine's name, so
+    that equal runs write equal bytes."""
+
+    format: str
+    """"parquet" or "arrow"."""
+    schema: pa.Schema
+    shards: tuple[ShardInfo, ...]
+    fingerprint: str = ""
+    """Of the plan, source and settings that made it."""
+    sources: tuple[str, ...] = ()
+    graph: tuple[dict[str, Any], ...] = ()
+    """Specs of the transforms that made it."""
+    state: str = ""
+    """Directory with the fitted state, below the manifest's; "" when nothing was fitted."""
+    counts: dict[str, Any] = field(default_factory=dict)
+    """Rows read, kept, filtered (by filter) and set aside (by reason)."""
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.shards)
+
+    def write(self, store: Store, directory: str) -> None:
+        """Publish it: from then on the data set is complete."""
+        columns = {
+            name: [getattr(one, name) for one in self.shards] for name in ShardInfo.__dataclass_fields__
+        }  # columns, not objects: a tenth of the bytes, and one pass to read a million shards
+        value = {
+            "forebay_manifest": VERSION,
+            "format": self.format,
+            "schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
+            "columns": {one.name: str(one.type) for one in self.schema},
+            "rows": self.rows,
+            "fingerprint": self.fingerprint,
+            "sources": list(self.sources),
+            "graph": list(self.graph),
+            "state": self.state,
+            "counts": self.counts,
+            "shards": columns,
+        }
+        with store.publish(f"{directory}/{NAME}") as stream:
+            stream.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+    @classmethod
+    def read(cls, store: Store, directory: str) -> "Manifest":
+        """The manifest of a directory.
+
+        Raises:
+            SourceError: there is none.
+            StateError: a later version of forebay wrote it.
+            CorruptError: it is not a manifest.
+        """
+        path = f"{directory}/{NAME}"
+        with store.open_input(path) as file:
+            text = bytes(file.read())
+        try:
+            value = json.loads(text)
+            version = value["forebay_manifest"]
+            if version > VERSION:
+                raise StateError(
+                    f"{path} is of version {version}; this forebay reads up to {VERSION}: install a newer one"
+                )
+            return cls(
+                format=value["format"],
+                schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["schema"]))),
+                shards=tuple(_shards(value["shards"])),
+                fingerprint=value["fingerprint"],
+                sources=tuple(value["sources"]),
+                graph=tuple(value["graph"]),
+                state=value["state"],
+                counts=value["counts"],
+            )
+        except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise CorruptError(
+                f"{path}: not a manifest of forebay, or altered: {type(error).__name__}: {error}"
+            ) from error
+
+
+def has_manifest(store: Store, directory: str) -> bool:
+    return store.exists(f"{directory}/{NAME}")
+
+
+def _shards(columns: dict[str, list[Any]]) -> Iterable[ShardInfo]:
+    names = list(ShardInfo.__dataclass_fields__)
+    return (ShardInfo(*values) for values in zip(*(columns[name] for name in names), strict=True))

@@ -1,0 +1,189 @@
+"""A source: the files of a data set, their one schema, and their fragments in order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forebay.formats.errors import SpecError
+from forebay.formats.fragment import Fragment
+from forebay.formats.manifest import Manifest, has_manifest
+from forebay.formats.reader import Layout, OnBadRow, Reader, ReadRequest, format_of, only, reader_for
+from forebay.formats.schemas import Unify, unify
+from forebay.formats.store import Store, expand, store_for
+
+_FOOTERS_AT_ONCE = 16
+
+
+class Source:
+    """Lazy: making one lists files; schema and fragments are looked up when asked for, once.
+
+    Attributes:
+        paths: files (or image folders), in order.
+        format: name of the reader.
+        manifest: what was found beside the files, or None.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        paths: Sequence[str],
+        format: str,
+        *,
+        schema: Unify = "strict",
+        options: Mapping[str, Any] | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
+        if schema not in ("strict", "union"):
+            raise SpecError(f"schema is {schema!r}; expected 'strict' or 'union'")
+        self.store, self.paths, self.format = store, tuple(paths), format
+        self.manifest = manifest
+        self._unify: Unify = schema
+        self._options = dict(options or {})
+        self._reader: Reader = reader_for(format, self._options)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The one schema of all files."""
+        if self.manifest:
+            return self.manifest.schema
+        return unify(((path, one.schema) for path, one in zip(self.paths, self._layouts, strict=True)), self._unify)
+
+    def fragments(self) -> tuple[Fragment, ...]:
+        """All fragments; a fragment's place here is its ordinal, the upper half of its rows' sample ids."""
+        return self._fragments
+
+    def read(
+        self,
+        fragment: Fragment,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,
+        on_bad_row: OnBadRow | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """The fragment's rows, narrowed to `columns` (in the schema's order). See `Reader.read`."""
+        request = ReadRequest(only(self.schema, columns), filter, on_bad_row)
+        return self._reader.read(self.store, fragment, request)
+
+    @property
+    def random_access(self) -> bool:
+        """Whether any row can be taken at any time at no cost: local Arrow files, mapped into memory."""
+        return self.store.local and hasattr(self._reader, "open_batches")
+
+    def open_batches(self, path: str) -> list[pa.RecordBatch]:
+        """All record batches of a file, zero copy; only where `random_access`. One for each fragment of the file."""
+        reader: Any = self._reader
+        opened: list[pa.RecordBatch] = reader.open_batches(self.store, path)
+        return opened
+
+    def identity(self) -> dict[str, Any]:
+        """What the data is, as plain values for fingerprints: it changes when a file does, not when a directory moves.
+
+        Checksums where a manifest has them, else size and time of each file.
+        """
+        if self.manifest:
+            files: list[list[Any]] = [[one.name, one.checksum] for one in self.manifest.shards]
+        else:
+            files = [[path.rsplit("/", 1)[-1], *self._stat(path)] for path in self.paths]
+        return {"format": self.format, "options": _plain(self._options), "schema": self._unify, "files": files}
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs to open the same source in another process on this machine."""
+        uri = "" if self.store.local else self.store.files
+        if uri:
+            raise SpecError("a source in an object store is reopened by its URL; give the URL to the worker")
+        return {
+            "paths": list(self.paths),
+            "format": self.format,
+            "schema": self._unify,
+            "options": _plain(self._options),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Source":
+        store, _ = store_for(value["paths"][0])
+        return cls(store, value["paths"], value["format"], schema=value["schema"], options=value["options"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # fragments and schema travel along, so that a worker does not read every footer again
+        return {**self.__dict__, "store": self.store if not self.store.local else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.store is None:
+            self.store = store_for(self.paths[0])[0]
+
+    @cached_property
+    def _layouts(self) -> list[Layout]:
+        if len(self.paths) == 1:
+            return [self._reader.layout(self.store, self.paths[0])]
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="forebay-footers") as pool:
+            return list(pool.map(lambda path: self._reader.layout(self.store, path), self.paths))
+
+    @cached_property
+    def _fragments(self) -> tuple[Fragment, ...]:
+        if self.manifest:
+            return tuple(_from_manifest(self.manifest, self.paths))
+        return tuple(one for layout in self._layouts for one in layout.fragments)
+
+    def _stat(self, path: str) -> list[Any]:
+        if self.store.is_directory(path):
+            return [[one.path[len(path) :], one.size, one.mtime_ns] for one in self.store.list(path)]
+        info = self.store.info(path)
+        return [info.size, info.mtime_ns]
+
+
+def open_source(
+    path: Any,
+    format: str | None = None,
+    *,
+    schema: Unify = "strict",
+    options: Mapping[str, Any] | None = None,
+) -> Source:
+    """The source that a path, directory, glob, URL or list of these names.
+
+    A directory with a manifest is opened by it; without one by the files in it.
+
+    Raises:
+        SourceError: nothing there, or files of several formats.
+    """
+    if isinstance(path, str) or hasattr(path, "__fspath__"):
+        store, inner = store_for(path)
+        if store.is_directory(inner):
+            if format in (None, "parquet", "arrow") and has_manifest(store, inner):
+                manifest = Manifest.read(store, inner)
+                paths = [f"{inner}/{one.name}" for one in manifest.shards]
+                return Source(store, paths, manifest.format, schema=schema, options=options, manifest=manifest)
+            if format == "images" or (format is None and _first_format(store, inner) == "images"):
+                return Source(store, [inner.rstrip("/")], "images", schema=schema, options=options)
+    store, files = expand(path)
+    found = format or format_of(files[0])
+    if format is None:
+        others = [one for one in files if format_of(one) != found]
+        if others:
+            raise SpecError(
+                f"files of several formats: {files[0]} is {found}, {others[0]} is {format_of(others[0])}; narrow the path "
+                "(data/*.parquet), or scan each format on its own"
+            )
+    if found == "images":
+        raise SpecError("images are scanned by their folder (FOLDER/CLASS/FILE): give the folder, not the files")
+    return Source(store, files, found, schema=schema, options=options)
+
+
+def _first_format(store: Store, directory: str) -> str | None:
+    files = store.list(directory)
+    return next((format_of(one.path) for one in files if "." in one.path.rsplit("/", 1)[-1]), None) if files else None
+
+
+def _from_manifest(manifest: Manifest, paths: Sequence[str]) -> Iterator[Fragment]:
+    for shard, path in zip(manifest.shards, paths, strict=True):
+        for group, rows in enumerate(shard.group_rows()):
+            nbytes = shard.nbytes * rows // max(shard.rows, 1)
+            yield Fragment(path=path, format=manifest.format, start=group, stop=group + 1, rows=rows, nbytes=nbytes)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
