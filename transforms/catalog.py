@@ -12,6 +12,18 @@ MODULES: dict[str, str] = {
     "Where": "where",
     "Select": "select",
     "MapBatches": "map_batches",
+    "FillNull": "fill_null",
+    "DropNulls": "drop_nulls",
+    "ClipOutliers": "outliers",
+    "DropOutliers": "outliers",
+    "Standardize": "scale",
+    "MinMaxScale": "scale",
+    "RobustScale": "scale",
+    "Log1p": "curve_scale",
+    "PowerTransform": "curve_scale",
+    "QuantileTransform": "curve_scale",
+    "Modulo": "modulo",
+    "Stack": "stack",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

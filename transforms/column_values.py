@@ -1,0 +1,28 @@
+"""A column's values as numpy sees them."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+
+def values(column: pa.Array) -> NDArray[np.float64]:
+    """The values that are there, as doubles: without nulls and NaN. Integers beyond 2^53 are rounded."""
+    if column.null_count:
+        column = column.drop_null()
+    x: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    if x.dtype.kind == "f":
+        missing = np.isnan(x)
+        if missing.any():
+            x = x[~missing]
+    return x.astype(np.float64, copy=False)
+
+
+def present(column: pa.Array) -> NDArray[np.bool_]:
+    """(N,) True where there is a value: not null, not NaN."""
+    found = pc.is_valid(column)
+    if pa.types.is_floating(column.type) and len(column):
+        found = pc.and_(found, pc.invert(pc.fill_null(pc.is_nan(column), False)))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
