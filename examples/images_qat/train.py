@@ -50,7 +50,7 @@ def read_digits() -> tuple[TensorDataset, ...]:
     return tuple(TensorDataset(rows[part], images[part], labels[part]) for part in (~test, test))
 
 
-def train(model: nn.Module, rows: TensorDataset, epochs: int, device: torch.device) -> None:
+def train(model: nn.Module, rows: TensorDataset, *, epochs: int, device: torch.device) -> None:
     """Train in place, with the hooks watching."""
     loader: Any = DataLoader(rows, batch_size=64, shuffle=True, pin_memory=device.type == "cuda")
     augment = H.DeviceTransform(
@@ -74,7 +74,7 @@ def train(model: nn.Module, rows: TensorDataset, epochs: int, device: torch.devi
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, rows: TensorDataset, device: torch.device) -> float:
+def accuracy(model: nn.Module, rows: TensorDataset, *, device: torch.device) -> float:
     """Share of the rows that is classified rightly."""
     model.eval()
     widen = H.DeviceTransform(H.Widen(MEAN, STD, name=1))
@@ -94,17 +94,17 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     torch.manual_seed(0)
 
     floats = Classifier().to(device)
-    train(floats, train_rows, epochs, device)
-    found = {"float32": accuracy(floats, test_rows, device)}
+    train(floats, train_rows, epochs=epochs, device=device)
+    found = {"float32": accuracy(floats, test_rows, device=device)}
 
     rounded = H.finalize_model(copy.deepcopy(floats), H.PostTraining("int4_dynamic", group_size=32, skip=("head",)))
-    found["int4 afterwards"] = accuracy(rounded, test_rows, device)
+    found["int4 afterwards"] = accuracy(rounded, test_rows, device=device)
 
     aware = H.prepare_model(copy.deepcopy(floats), RECIPE)
-    train(aware, train_rows, max(1, epochs // 4), device)
-    imitated = accuracy(aware, test_rows, device)
+    train(aware, train_rows, epochs=max(1, epochs // 4), device=device)
+    imitated = accuracy(aware, test_rows, device=device)
     aware = H.finalize_model(aware, RECIPE)
-    found["int4, trained for it"] = accuracy(aware, test_rows, device)
+    found["int4, trained for it"] = accuracy(aware, test_rows, device=device)
     assert found["int4, trained for it"] == imitated, "conversion is exact"
 
     for name, share in found.items():

@@ -82,7 +82,7 @@ def loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> H.LossSum:
     return H.LossSum(total, batch["input_ids"].numel() * (PIECE - 1) // PIECE)
 
 
-def train(model: nn.Module, rows: list[dict[str, torch.Tensor]], lr: float) -> None:
+def train(model: nn.Module, rows: list[dict[str, torch.Tensor]], *, lr: float) -> None:
     """One pass over the rows, one row a batch."""
     device = next(model.parameters()).device
     loader: Any = H.DevicePrefetch(DataLoader(rows, shuffle=True), device)  # type: ignore[arg-type]  # a list is a dataset

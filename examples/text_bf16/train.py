@@ -29,7 +29,7 @@ CONTEXT = 192
 class Decoder(nn.Module):
     """A causal transformer over bytes. Shapes: N rows, L places, D features."""
 
-    def __init__(self, features: int = 96, layers: int = 2, heads: int = 4) -> None:
+    def __init__(self, *, features: int = 96, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.tokens = nn.Embedding(256, features)
         self.places = nn.Embedding(CONTEXT, features)
@@ -80,7 +80,7 @@ def summed_loss(model: nn.Module, batch: dict[str, Any]) -> H.LossSum:
 
 
 @torch.no_grad()
-def bits_per_byte(model: nn.Module, loader: Any, device: torch.device) -> float:
+def bits_per_byte(model: nn.Module, loader: Any, *, device: torch.device) -> float:
     """Mean over all held-out bytes."""
     model.eval()
     sums = [summed_loss(model, batch) for batch in H.DevicePrefetch(loader, device)]
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     test: Any = DataLoader(held_out, batch_size=16, collate_fn=collate)  # type: ignore[arg-type]  # a list is a dataset
 
     model = Decoder().to(device)
-    before = bits_per_byte(model, test, device)
+    before = bits_per_byte(model, test, device=device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
     spec = H.StepSpec(precision=H.Precision("bf16"), accumulate=2, clip_norm=1.0)
     step = H.TrainStep(model, optimizer, spec=spec)
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
                 step(batch, summed_loss)
     print(f"{run.ctx.step} updates, {run.ctx.tokens:,} real tokens in {run.ctx.padded_tokens:,} places")
     with ema.swapped():
-        after = bits_per_byte(model, test, device)
+        after = bits_per_byte(model, test, device=device)
     print(f"held-out bits per byte: {before:.2f} before, {after:.2f} after (averaged weights)")
     return before, after
 

@@ -36,7 +36,7 @@ class WatchSpec:
 class Run:
     """A loader and an optimizer under observation. Made by `attach`; a context manager."""
 
-    def __init__(self, ctx: Context, hooks: Sequence[Hook], watch: WatchSpec) -> None:
+    def __init__(self, ctx: Context, *, hooks: Sequence[Hook], watch: WatchSpec) -> None:
         self.ctx = ctx
         self.hooks = tuple(hooks)
         self._count = watch.count
@@ -56,7 +56,7 @@ class Run:
         """Start to listen, and tell the hooks. Called by `attach`."""
         self._removers.append(watch_loader(self.ctx.loader, self))
         if self.ctx.optimizer is not None:
-            self._removers.append(on_step(self.ctx.optimizer, self._updated, self._fused_skip))
+            self._removers.append(on_step(self.ctx.optimizer, updated=self._updated, skipped=self._fused_skip))
         for start in self._methods("on_start"):
             start(self.ctx)
         return self
@@ -188,4 +188,4 @@ def attach(
         check_hook(hook)
     inner = unwrap_optimizer(optimizer) if optimizer is not None else None
     ctx = Context(loader=loader, optimizer=inner, model=model)
-    return Run(ctx, hooks, watch or WatchSpec()).begin()
+    return Run(ctx, hooks=hooks, watch=watch or WatchSpec()).begin()

@@ -51,9 +51,9 @@ class BatchContract:
             except (KeyError, IndexError, TypeError):
                 kind = sorted(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
                 raise SchemaError(f"the batch has no {name!r}; it is {kind}") from None
-            self._check_field(name, field, found)
+            self._check_field(name, found, field=field)
 
-    def _check_field(self, name: str | int, field: Field, found: Any) -> None:
+    def _check_field(self, name: str | int, found: Any, *, field: Field) -> None:
         if not isinstance(found, torch.Tensor):
             raise SchemaError(f"{name!r} of the batch is a {type(found).__name__}, expected a tensor of {field.dtype}")
         if found.dtype != field.dtype:

@@ -55,7 +55,7 @@ def find_batch_size(
     fits, too_much = 0, most // multiple_of + 1
     size = start // multiple_of
     while fits + 1 < too_much:
-        if _fits_everywhere(attempt, size * multiple_of, optimizer):
+        if _fits_everywhere(attempt, size * multiple_of, optimizer=optimizer):
             fits = size
             size = min(2 * size, too_much - 1) if too_much > most // multiple_of else (fits + too_much) // 2
         else:
@@ -68,7 +68,7 @@ def find_batch_size(
     return fits * multiple_of
 
 
-def _fits_everywhere(attempt: Callable[[int], object], size: int, optimizer: Optimizer | None) -> bool:
+def _fits_everywhere(attempt: Callable[[int], object], size: int, *, optimizer: Optimizer | None) -> bool:
     fits = True
     try:
         attempt(size)

@@ -35,7 +35,9 @@ class Calibration:
 
 
 @torch.no_grad()
-def input_ranges(model: nn.Module, layers: dict[str, nn.Linear], calibration: Calibration) -> dict[str, torch.Tensor]:
+def input_ranges(
+    model: nn.Module, layers: dict[str, nn.Linear], *, calibration: Calibration
+) -> dict[str, torch.Tensor]:
     """The largest magnitude that flows into each layer.
 
     Returns:

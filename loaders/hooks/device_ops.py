@@ -41,7 +41,7 @@ class Widen:
         return 0
 
     def apply(self, parts: Parts, drawn_ND: torch.Tensor) -> Parts:
-        image = image_part(parts, self.name, "Widen")
+        image = image_part(parts, self.name, op="Widen")
         if image.dtype != torch.uint8:
             raise SchemaError(f"Widen needs {self.name!r} as uint8, found {image.dtype}: something widened it before")
         shift = per_channel([255.0 * m for m in self.mean], image, op="Widen")
@@ -66,7 +66,7 @@ class RandomFlip:
         return 1
 
     def apply(self, parts: Parts, drawn_ND: torch.Tensor) -> Parts:
-        image = image_part(parts, self.name, "RandomFlip")
+        image = image_part(parts, self.name, op="RandomFlip")
         mirrored = (drawn_ND[:, 0] < self.share).reshape(-1, 1, 1, 1)
         return {**parts, self.name: torch.where(mirrored, image.flip(-1), image)}
 
@@ -92,7 +92,7 @@ class RandomCrop:
         return 2
 
     def apply(self, parts: Parts, drawn_ND: torch.Tensor) -> Parts:
-        image = image_part(parts, self.name, "RandomCrop")
+        image = image_part(parts, self.name, op="RandomCrop")
         padded = F.pad(image, (self.padding,) * 4)
         room = [have - want for have, want in zip(padded.shape[2:], self.size, strict=True)]
         if min(room) < 0:
@@ -133,7 +133,7 @@ class MixUp:
         return 1
 
     def apply(self, parts: Parts, drawn_ND: torch.Tensor) -> Parts:
-        image = image_part(parts, self.name, "MixUp")
+        image = image_part(parts, self.name, op="MixUp")
         if not image.is_floating_point() or self.label not in parts:
             raise SchemaError(
                 f"MixUp needs {self.name!r} as floats (put it after Widen) and {self.label!r}; found {image.dtype} and "

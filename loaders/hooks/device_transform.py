@@ -79,7 +79,7 @@ class DeviceTransform:
         for place, op in enumerate(self.ops, FIRST_OP):
             drawn = torch.empty(0, 0, device=device)
             if op.draws and rows is not None:
-                drawn = self._draw(rows, place, op.draws, device)
+                drawn = self._draw(rows, place, draws=op.draws, device=device)
             parts = op.apply(parts, drawn)
         if isinstance(batch, Mapping):
             return parts
@@ -97,13 +97,13 @@ class DeviceTransform:
             self._seen += count
         return Rows(ids=ids, seed=self.seed, epoch=self.epoch)
 
-    def _draw(self, rows: Rows, op: int, draws: int, device: torch.device) -> torch.Tensor:
+    def _draw(self, rows: Rows, op: int, *, draws: int, device: torch.device) -> torch.Tensor:
         # The largest float64 below 1 would round to 1.0 in float32.
         drawn = np.minimum(uniforms(rows, op, draws), np.nextafter(np.float32(1.0), np.float32(0.0)))
         return torch.from_numpy(drawn.astype(np.float32)).to(device, non_blocking=True)
 
 
-def image_part(parts: Parts, name: str | int, op: str) -> torch.Tensor:
+def image_part(parts: Parts, name: str | int, *, op: str) -> torch.Tensor:
     """The image tensor of a batch, shape (N, C, H, W).
 
     Raises:

@@ -68,7 +68,7 @@ class Float8:
                 plain = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
             plain.weight, plain.bias = module.weight, module.bias
             plain.train(module.training)
-            model = replace_module(model, name, plain)
+            model = replace_module(model, name, module=plain)
         return model
 
 

@@ -48,7 +48,7 @@ class ModelFlops:
             )
 
 
-def count_flops(model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], torch.Tensor]) -> int:
+def count_flops(model: nn.Module, batch: Any, *, loss: Callable[[nn.Module, Any], torch.Tensor]) -> int:
     """FLOPs of one forward and backward pass, counted on the `meta` device: no arithmetic is done, nothing is changed.
 
     Args:

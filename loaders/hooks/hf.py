@@ -42,14 +42,14 @@ def hf_callback(
         check_hook(hook)
     base = load_extra("transformers", extra="hf", used_for="hf_callback").TrainerCallback
     cls = type("ForebayHooks", (_Callback, base), {})
-    return cls(hooks, watch, resume_from)
+    return cls(hooks, watch=watch, resume_from=resume_from)
 
 
 class _Callback:
     """Attaches when training begins and closes when it ends. Mixed with the library's own base class on use."""
 
     def __init__(
-        self, hooks: Sequence[Hook], watch: WatchSpec | None, resume_from: str | os.PathLike[str] | None
+        self, hooks: Sequence[Hook], *, watch: WatchSpec | None, resume_from: str | os.PathLike[str] | None
     ) -> None:
         self.hooks = tuple(hooks)
         self.run: Run | None = None

@@ -37,13 +37,13 @@ def lightning_callback(hooks: Sequence[Hook], *, watch: WatchSpec | None = None,
     package = "pytorch_lightning" if old else "lightning.pytorch"
     base = load_extra(package, extra="lightning", used_for="lightning_callback").Callback
     cls = type("ForebayHooks", (_Callback, base), {})
-    return cls(hooks, watch, log_every)
+    return cls(hooks, watch=watch, log_every=log_every)
 
 
 class _Callback:
     """Attaches at the start of training and closes at its end. Mixed with Lightning's own base class on use."""
 
-    def __init__(self, hooks: Sequence[Hook], watch: WatchSpec | None, log_every: int) -> None:
+    def __init__(self, hooks: Sequence[Hook], *, watch: WatchSpec | None, log_every: int) -> None:
         self.hooks = tuple(hooks)
         self.run: Run | None = None
         self._watch = watch

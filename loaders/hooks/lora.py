@@ -55,7 +55,7 @@ class Lora:
             bnb = load_extra("bitsandbytes", extra="hooks", used_for=f"Lora(base={self.base!r})")
             for name, layer in targets.items():
                 frozen = _nf4(bnb, layer) if self.base == "nf4" else _int8(bnb, layer)
-                model = replace_module(model, name, frozen)
+                model = replace_module(model, name, module=frozen)
             marked: Any = model
             # peft looks here for which adapter class to use.
             setattr(marked, "is_loaded_in_4bit" if self.base == "nf4" else "is_loaded_in_8bit", True)
@@ -72,7 +72,7 @@ class Lora:
         if self.base == "float":
             for name, layer in layers.items():
                 layer.merge(safe_merge=True)
-                model = replace_module(model, name, layer.get_base_layer())
+                model = replace_module(model, name, module=layer.get_base_layer())
         return model
 
     def _targets(self, model: nn.Module) -> dict[str, nn.Linear]:

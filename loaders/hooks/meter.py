@@ -127,7 +127,7 @@ class Meter:
         if self.flops is not None:
             done = samples * self.flops.per_sample or tokens * self.flops.per_token
             figures["mfu_ratio"] = done / total / self.flops.peak
-        figures["verdict"] = verdict(blocked, waited, ctx.loader)
+        figures["verdict"] = verdict(blocked, waited, loader=ctx.loader)
         return figures
 
 

@@ -44,16 +44,8 @@ def check_packing(
         SchemaError: the batch is not packed, or has an `attention_mask`.
         DataError: the sequences see each other; says what to change.
     """
-    if "attention_mask" in batch:
-        raise SchemaError("a packed batch must have no 'attention_mask': with one, position_ids are not looked at")
-    if "position_ids" not in batch or "input_ids" not in batch:
-        raise SchemaError(f"a packed batch has 'input_ids' and 'position_ids'; this one has {sorted(batch)}")
+    _check_packed(batch)
     ids, positions = batch["input_ids"], batch["position_ids"]
-    if ids.dim() != 2 or ids.shape[0] != 1 or ids.shape != positions.shape:
-        raise SchemaError(
-            "expected input_ids and position_ids of shape (1, L), found "
-            f"{tuple(ids.shape)} and {tuple(positions.shape)}"
-        )
     starts = [*torch.nonzero(positions[0] == 0).flatten().tolist(), ids.shape[1]]
     was_training = model.training
     model.eval()
@@ -75,3 +67,16 @@ def check_packing(
             "reads position_ids or cu_seq_lens"
         )
     return difference
+
+
+def _check_packed(batch: dict[str, Any]) -> None:
+    if "attention_mask" in batch:
+        raise SchemaError("a packed batch must have no 'attention_mask': with one, position_ids are not looked at")
+    if "position_ids" not in batch or "input_ids" not in batch:
+        raise SchemaError(f"a packed batch has 'input_ids' and 'position_ids'; this one has {sorted(batch)}")
+    ids, positions = batch["input_ids"], batch["position_ids"]
+    if ids.dim() != 2 or ids.shape[0] != 1 or ids.shape != positions.shape:
+        raise SchemaError(
+            "expected input_ids and position_ids of shape (1, L), found "
+            f"{tuple(ids.shape)} and {tuple(positions.shape)}"
+        )

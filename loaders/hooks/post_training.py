@@ -59,7 +59,7 @@ class PostTraining:
         if self.calibration is None:
             ao.quantize_(model, self._config(), filter_fn=only(layers))
             return model
-        for name, largest in input_ranges(model, layers, self.calibration).items():
+        for name, largest in input_ranges(model, layers, calibration=self.calibration).items():
             # Symmetric int8: the largest magnitude seen maps to 127.
             scale = (largest / 127.0).clamp(min=torch.finfo(torch.float32).eps).reshape(1, 1)
             ao.quantize_(layers[name], static_config(ao, scale))

@@ -87,7 +87,7 @@ def only(chosen: dict[str, nn.Linear]) -> Callable[[Any, str], bool]:
     return lambda module, name: name in chosen
 
 
-def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
+def replace_module(model: nn.Module, name: str, *, module: nn.Module) -> nn.Module:
     """Put `module` where `name` is; for the name "" it is the model itself. Returns the model."""
     if not name:
         return module

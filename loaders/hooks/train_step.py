@@ -104,7 +104,7 @@ class TrainStep:
         self._reference: float | None = None
         self._tail = False
         self._stepped = False
-        on_step(self.optimizer, self._saw_update, lambda: None)
+        on_step(self.optimizer, updated=self._saw_update, skipped=lambda: None)
 
     def over(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The batches of one epoch; ends the window at the last one."""

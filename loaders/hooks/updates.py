@@ -40,7 +40,7 @@ def was_skipped(optimizer: Optimizer) -> bool:
     return found_inf is not None and bool(found_inf)
 
 
-def on_step(optimizer: Optimizer, updated: Callable[[], None], skipped: Callable[[], None]) -> Callable[[], None]:
+def on_step(optimizer: Optimizer, *, updated: Callable[[], None], skipped: Callable[[], None]) -> Callable[[], None]:
     """Call `updated` after each real update and `skipped` after each fused step that was skipped.
 
     Returns:

@@ -38,7 +38,7 @@ def advice_for(loader: Any) -> str:
     return "; prepare batches ahead of the loop, in another thread or process"
 
 
-def verdict(bottleneck_ratio: float, waited_ratio: float, loader: Any) -> str:
+def verdict(bottleneck_ratio: float, waited_ratio: float, *, loader: Any) -> str:
     """One sentence.
 
     Args:

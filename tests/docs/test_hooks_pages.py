@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.accelerate_state import forget_accelerate
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "hooks").glob("*.md"))
 BLOCK = re.compile(r"^```python(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,6 +30,7 @@ def test_the_blocks_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch, t
             pytest.skip("the block needs a CUDA device; torch sees none")
         for package in NEEDS.get(extra, ()):
             pytest.importorskip(package)
+        forget_accelerate()
         exec(compile(code, f"{page.name}", "exec"), {"__name__": page.stem})
 
 

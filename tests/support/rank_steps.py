@@ -42,8 +42,12 @@ def weights_after(step: TrainStep, mine: list[Any], loss: Any) -> None:
         step(batch, loss)
 
 
-def ddp_weights(rank: int, world: int, planned: bool) -> Any:
-    """One update over two ranks, four microbatches each; returns the weights and how often gradients were exchanged."""
+def ddp_weights(rank: int, world: int) -> list[Any]:
+    """Weights and number of exchanges after one update over two ranks, for counts unplanned and planned."""
+    return [_ddp_weights(rank, world, loss=loss) for loss in (loss_sum, planned_sum)]
+
+
+def _ddp_weights(rank: int, world: int, *, loss: Any) -> Any:
     model = DistributedDataParallel(make_model())
     exchanged: list[int] = []
 
@@ -54,7 +58,7 @@ def ddp_weights(rank: int, world: int, planned: bool) -> Any:
     model.register_comm_hook(None, count_exchange)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     step = TrainStep(model, optimizer, spec=StepSpec(accumulate=4, clip_norm=100.0))
-    weights_after(step, microbatches()[rank::world], planned_sum if planned else loss_sum)
+    weights_after(step, microbatches()[rank::world], loss)
     return [p.detach().clone() for p in model.parameters()], len(exchanged)
 
 

@@ -11,7 +11,7 @@ from forebay.formats.errors import LoaderError, SpecError
 from forebay.loaders.hooks.batch_size_search import find_batch_size, is_out_of_memory
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 # Each failed attempt collects garbage, which takes tens of milliseconds in a process that has torch loaded.
 @given(room=st.integers(1, 300), start=st.integers(1, 64), most=st.integers(64, 256))
 def test_the_largest_size_that_fits_is_found(room: int, start: int, most: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.accelerate_state import forget_accelerate
 from support.resumable_loader import ResumableLoader
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -118,10 +119,7 @@ def test_lightning_errors_reach_the_hooks_and_several_loaders_are_refused(tmp_pa
 
 def accelerator(**options: Any) -> Any:
     accelerate = pytest.importorskip("accelerate")
-    from accelerate.state import AcceleratorState, GradientState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    forget_accelerate()
     return accelerate.Accelerator(cpu=True, **options)
 
 
@@ -194,10 +192,7 @@ def test_accelerate_saves_loader_and_hooks_and_goes_on_in_mid_epoch(tmp_path: Pa
 def hf_trainer(folder: Path, loader: Any, callback: Any, **options: Any) -> Any:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    from accelerate.state import AcceleratorState, GradientState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    forget_accelerate()
 
     class Net(nn.Module):
         def __init__(self) -> None:

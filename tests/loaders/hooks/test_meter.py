@@ -110,7 +110,7 @@ def test_a_meter_without_steps_writes_nothing() -> None:
     ],
 )
 def test_the_verdict_says_who_waits_and_what_to_do(blocked, waited, loader, expected) -> None:
-    assert re.search(expected if "\\" in expected else re.escape(expected), verdict(blocked, waited, loader))
+    assert re.search(expected if "\\" in expected else re.escape(expected), verdict(blocked, waited, loader=loader))
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
@@ -122,7 +122,7 @@ def test_flops_are_counted_without_doing_them() -> None:
     model = nn.Sequential(nn.Linear(8, 16, bias=False), nn.Linear(16, 4, bias=False))
     before = [p.detach().clone() for p in model.parameters()]
     batch = {"x": torch.zeros(5, 8), "y": [torch.zeros(5, 4)], "name": "kept"}
-    found = count_flops(model, batch, lambda m, b: (m(b["x"]) - b["y"][0]).square().sum())
+    found = count_flops(model, batch, loss=lambda m, b: (m(b["x"]) - b["y"][0]).square().sum())
     # Forward 2mnk a layer; backward twice that, less the gradient of the input of the first layer.
     assert found == 5 * 2 * (8 * 16 * 2 + 16 * 4 * 3)
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, model.parameters(), strict=True))
