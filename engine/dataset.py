@@ -1,0 +1,259 @@
+"""Dataset: a source and a graph. Lazy and immutable; everything that runs is asked for by name."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forebay.engine import explain as explaining
+from forebay.engine.bad_rows import OnBad
+from forebay.engine.fingerprint import fingerprint
+from forebay.engine.fit_pass import Progress as FitProgress
+from forebay.engine.fit_pass import fit
+from forebay.engine.graph import Graph
+from forebay.engine.ordered import available_threads, threads_in_order
+from forebay.engine.plan import Plan, make_plan
+from forebay.engine.run_stages import Tally, run_stages, sample_ids
+from forebay.engine.selection import Selection, select
+from forebay.engine.write import Progress as WriteProgress
+from forebay.engine.write import WriteReport, write
+from forebay.engine.write_options import write_options
+from forebay.formats.fragment import Fragment
+from forebay.formats.schemas import Unify
+from forebay.formats.source import Source, open_source
+from forebay.transforms.map_batches import BatchFunction, map_batches
+from forebay.transforms.select import Select
+from forebay.transforms.transform import Rows, Transform
+from forebay.transforms.where import where
+
+_FRAGMENTS_HELD = 2
+
+
+class Dataset:
+    """Rows of a source after a graph of transforms.
+
+    Every method that adds to the graph returns a new Dataset. It is also a map-style dataset for torch (`len`, `[i]`,
+    `__getitems__`), so any loader can use it; `forebay.DataLoader` is where it is fast.
+    """
+
+    __forebay_dataset__: ClassVar[bool] = True
+
+    def __init__(self, source: Source, graph: Graph | None = None, *, seed: int = 0) -> None:
+        self.source = source
+        self.graph = graph or Graph()
+        self.seed = seed
+        self.epoch = 0
+        """What random transforms draw from when rows are taken one by one; a loader keeps its own."""
+
+    # ---- what is added to the graph -------------------------------------------------------------------------------
+
+    def filter(self, expression: str | pl.Expr | pc.Expression) -> "Dataset":
+        """Keep rows for which the expression is true: SQL-like text, a Polars or an Arrow expression."""
+        return self._then(where(expression))
+
+    def select(self, *columns: str | Sequence[str]) -> "Dataset":
+        """Keep these columns, in this order."""
+        names = [name for one in columns for name in ([one] if isinstance(one, str) else one)]
+        return self._then(Select(tuple(names)))
+
+    def apply(self, *transforms: Transform) -> "Dataset":
+        """Add transforms, in order."""
+        return self._then(*transforms)
+
+    def map_batches(
+        self,
+        function: BatchFunction,
+        *,
+        version: str,
+        columns: Sequence[str] | None = None,
+        schema: pa.Schema | None = None,
+    ) -> "Dataset":
+        """Add a function of your own on a `pyarrow.RecordBatch`, which returns one with as many rows.
+
+        Args:
+            function: importable by name if it is to run in other processes.
+            version: yours to change when the function does.
+            columns: the columns it reads; None: all.
+            schema: what it returns; found by a call on no rows when not given.
+        """
+        return self._then(
+            map_batches(function, version=version, columns=None if columns is None else tuple(columns), schema=schema)
+        )
+
+    def fit(
+        self, *, threads: int | None = None, on_bad: OnBad = "raise", progress: FitProgress | None = None
+    ) -> "Dataset":
+        """Let the fitted transforms learn from the data, in as few passes as they depend on each other."""
+        return Dataset(
+            self.source, fit(self.source, self.graph, threads=threads, on_bad=on_bad, progress=progress), seed=self.seed
+        )
+
+    # ---- what it is -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the rows that come out."""
+        return self.graph.schemas(self.source.schema)[-1]
+
+    def plan(self, *, start: int = 0, stop: int | None = None, cut: int | None = None) -> Plan:
+        """What will run. See `make_plan`."""
+        return make_plan(self.source.schema, self.graph, start=start, stop=stop, cut=cut)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The rows left after all filters: found in one pass over the columns that filters depend on, once."""
+        return select(self.source, self.graph)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits for the data and what is done to it."""
+        return fingerprint(self.source.identity(), self.graph.fingerprint())
+
+    def explain(self, *, sample: int = 0) -> str:
+        """The plan as a tree; with `sample` rows, what each step costs on them."""
+        return explaining.explain(self, sample=sample)
+
+    def __repr__(self) -> str:
+        steps = "".join(f".{type(one).__name__}" for one in self.graph.transforms)
+        more = f" and {len(self.source.paths) - 1} more" if len(self.source.paths) > 1 else ""
+        return f"<forebay.Dataset {self.source.format} {self.source.paths[0]}{more}{steps}>"
+
+    # ---- what it gives --------------------------------------------------------------------------------------------
+
+    def write(
+        self, path: str, *, progress: Callable[[WriteProgress], None] | None = None, **options: Any
+    ) -> WriteReport:
+        """Write shards, manifest and fitted state to a directory. `options` are the fields of `WriteOptions`."""
+        return write(self.source, self.graph, path, write_options(**options), progress=progress)
+
+    def head(self, rows: int = 10) -> pa.Table:
+        """The first rows that come out."""
+        taken: list[pa.RecordBatch] = []
+        left = rows
+        for batch in self.iter_batches(threads=1):
+            taken.append(batch.slice(0, left))
+            left -= taken[-1].num_rows
+            if left <= 0:
+                break
+        return pa.Table.from_batches(taken, schema=self.plan().schema)
+
+    def iter_batches(self, *, threads: int | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in order, as batches of the size the reader gives; empty ones left out."""
+        plan = self.plan()
+
+        def run(numbered: tuple[int, Fragment]) -> list[pa.RecordBatch]:
+            return list(self._run_fragment(plan, *numbered))
+
+        numbered = list(enumerate(self.source.fragments()))
+        count = threads or available_threads()
+        if count == 1:  # nothing is read ahead, so that `head` touches no more than it shows
+            for one in numbered:
+                yield from self._run_fragment(plan, *one)
+            return
+        for batches in threads_in_order(run, numbered, threads=count):
+            yield from batches
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.iter_batches()
+
+    def __len__(self) -> int:
+        return len(self.selection)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Row `index` as a dict of Python and NumPy values."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of a data set of {len(self)} rows")
+        return self.__getitems__([index % len(self)])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Several rows at once: each fragment is read once."""
+        return explaining.rows_as_dicts(self.take(np.asarray(indices, np.int64)))
+
+    def take(self, positions: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
+        """Rows at `positions` (N,) of the selection, in that order, after all transforms."""
+        plan = self._take_plan
+        ordinals, rows = self.selection.locate(positions)
+        parts, places = [], []
+        for ordinal in np.unique(ordinals):
+            here = np.flatnonzero(ordinals == ordinal)
+            raw = self._fragment(int(ordinal)).take(pa.array(rows[here]))
+            ids = sample_ids(int(ordinal), 0, 1)[0] + rows[here].astype(np.uint64)
+            path = self.source.fragments()[int(ordinal)].path
+            made, _ = run_stages(
+                plan.stages, raw, Rows(ids, self.seed, self.epoch), on_bad="raise", tally=Tally(), file=path
+            )
+            parts.append(made)
+            places.append(here)
+        merged = pa.Table.from_batches(parts, schema=plan.schema).combine_chunks()
+        back = np.empty(len(positions), np.int64)
+        back[np.concatenate(places) if places else []] = np.arange(len(positions))
+        ordered = merged.take(pa.array(back)).combine_chunks().to_batches()
+        return ordered[0] if ordered else explaining.no_rows(plan.schema)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which pass random transforms draw for, when rows are taken one by one."""
+        self.epoch = epoch
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _take_plan(self) -> Plan:
+        return self.plan()
+
+    @cached_property
+    def _held(self) -> "OrderedDict[int, pa.RecordBatch]":
+        return OrderedDict()
+
+    def _fragment(self, ordinal: int) -> pa.RecordBatch:
+        """One fragment's source columns, decoded; the last few are kept, since neighbours are often asked for."""
+        held = self._held
+        if ordinal not in held:
+            plan, fragment = self._take_plan, self.source.fragments()[ordinal]
+            table = pa.Table.from_batches(
+                self.source.read(fragment, columns=plan.columns), schema=plan.source_schema
+            ).combine_chunks()
+            batches = table.to_batches()
+            held[ordinal] = batches[0] if batches else explaining.no_rows(plan.source_schema)
+            while len(held) > _FRAGMENTS_HELD:
+                held.popitem(last=False)
+        held.move_to_end(ordinal)
+        return held[ordinal]
+
+    def _run_fragment(self, plan: Plan, ordinal: int, fragment: Fragment) -> Iterator[pa.RecordBatch]:
+        row = 0
+        for batch in self.source.read(fragment, columns=plan.columns, filter=plan.pushed):
+            rows = Rows(sample_ids(ordinal, row, batch.num_rows), self.seed, self.epoch)
+            row += batch.num_rows
+            made, _ = run_stages(plan.stages, batch, rows, on_bad="raise", tally=Tally(), file=fragment.path)
+            if made.num_rows:
+                yield made
+
+    def _then(self, *transforms: Transform) -> "Dataset":
+        made = Dataset(self.source, self.graph.then(*transforms), seed=self.seed)
+        made.graph.schemas(self.source.schema)  # refuse now, where the user's line is, not when it runs
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        bulky = {"_held", "_take_plan"}
+        return {key: value for key, value in self.__dict__.items() if key not in bulky}
+
+
+def scan(path: Any, format: str | None = None, *, schema: Unify = "strict", **options: Any) -> Dataset:
+    """A Dataset over a file, directory, glob, URL, or list of these. Reads nothing yet.
+
+    Args:
+        path: `data/*.parquet`, a directory that `write` made, `s3://bucket/prefix`, an image folder, ...
+        format: "parquet", "arrow", "jsonl", "csv", "images" or "webdataset"; None: by suffix.
+        schema: "strict": all files have the same columns and types. "union": missing ones become null, numbers widen.
+        options: of the format (CSV: delimiter, null_values, types, newlines_in_values).
+
+    Raises:
+        SourceError: nothing is there.
+        SpecError: files of several formats; an option the format does not have.
+    """
+    return Dataset(open_source(path, format, schema=schema, options=options))

@@ -1,0 +1,301 @@
+"""Write a data set: units in parallel, each exactly once, then the manifest."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forebay.engine.bad_rows import BadRowBudget
+from forebay.engine.fingerprint import fingerprint
+from forebay.engine.graph import Graph
+from forebay.engine.journal import Journal
+from forebay.engine.memory import MemoryBudget
+from forebay.engine.ordered import available_threads, in_order
+from forebay.engine.plan import Plan, make_plan
+from forebay.engine.run_unit import Shared, Target, UnitReport, run_unit
+from forebay.engine.work_unit import WorkUnit, make_units
+from forebay.engine.write_options import WriteOptions
+from forebay.formats.errors import SpecError, StateError
+from forebay.formats.manifest import Manifest, has_manifest
+from forebay.formats.source import Source
+from forebay.formats.store import store_for
+
+QUARANTINE = "quarantine.parquet"
+STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    rows: int
+    nbytes: int
+    total_bytes: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """What a run did."""
+
+    path: str
+    read: int
+    written: int
+    filtered: dict[str, int]
+    bad: dict[str, int]
+    shards: int
+    nbytes: int
+    """Bytes of the shards."""
+    resumed_units: int
+    """Units that an earlier, interrupted run had finished."""
+    peak_memory: int
+    """Largest resident size seen, in bytes; 0 when worker processes did the work."""
+    already_done: bool = False
+    """The output was there, complete and of this very plan: nothing was done."""
+
+
+def write(
+    source: Source,
+    graph: Graph,
+    path: str,
+    options: WriteOptions,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> WriteReport:
+    """Run `graph` over `source` and write shards, manifest, fitted state and quarantine to the directory `path`.
+
+    Killed at any point and started again, it redoes the unfinished units only, and the result is byte for byte that of an
+    undisturbed run.
+
+    Raises:
+        StateError: the directory holds a run of another recipe or input, or another process writes there now.
+        SpecError: the directory holds other files.
+        DataError: too many bad rows.
+    """
+    plan = make_plan(source.schema, graph)
+    if plan.batch_transforms:
+        name = type(plan.batch_transforms[0][1]).__name__
+        raise SpecError(f"{name} mixes the rows of a training batch, so it cannot be written; leave it to the loader")
+    identity = fingerprint(source.identity(), plan.fingerprint, options.shaping())
+    store, directory = store_for(path)
+    done = _finished(store, directory, identity, options)
+    if done:
+        return _report(path, done, [], 0, 0, already_done=True)
+    store.make_directory(directory)
+    units = make_units(source.fragments(), target_bytes=_size(options.unit_bytes))
+    if not store.local:
+        return _write_remote(source, graph, plan, Target(store, directory, options), units, identity)
+    _refuse_strangers(Path(directory))
+    with Journal(Path(directory), identity).open() as journal:
+        store.sweep(directory)
+        resumed = len(journal.done)
+        run = _Run(source, graph, plan, Target(store, directory, options), progress)
+        reports = run.all(units, journal)
+        manifest = _finish(run, reports, identity)
+        journal.remove()
+    return _report(path, manifest, reports, resumed, run.shared.memory.peak)
+
+
+class _Run:
+    """One run over all units."""
+
+    def __init__(
+        self, source: Source, graph: Graph, plan: Plan, target: Target, progress: Callable[[Progress], None] | None
+    ) -> None:
+        self.source, self.graph, self.plan, self.target = source, graph, plan, target
+        self._progress, self._state = progress, Progress(0, 0, sum(one.nbytes for one in source.fragments()), 0)
+        limit = target.options.memory
+        assert limit is None or isinstance(limit, int)
+        self.shared = Shared(BadRowBudget(target.options.policy), MemoryBudget(limit), self._advance)
+
+    def all(self, units: list[WorkUnit], journal: Journal) -> list[UnitReport]:
+        """Reports of all units, in order: those of an earlier run from the journal, the others as they come."""
+        reports = {at: UnitReport(at, **entry) for at, entry in journal.done.items()}
+        for one in reports.values():
+            self._advance(one.read, one.nbytes, sum(one.bad.values()))
+            self.shared.budget.add(read=one.read, bad=sum(one.bad.values()))
+        todo = [one for one in units if one.index not in reports]
+        threads = self.target.options.threads or available_threads()
+        for report in self._run(todo, min(threads, max(len(todo), 1))):
+            journal.record(report.unit, report.to_json())
+            reports[report.unit] = report
+        self.shared.budget.check_end()
+        return [reports[one.index] for one in units]
+
+    def _run(self, units: list[WorkUnit], workers: int) -> Iterator[UnitReport]:
+        if self.plan.opaque and not self.plan.local_only and workers > 1:
+            yield from self._in_processes(units, workers)
+        elif workers == 1:
+            yield from (run_unit(self.source, self.plan, one, self.target, self.shared) for one in units)
+        else:
+            with ThreadPoolExecutor(workers, thread_name_prefix="forebay-unit") as pool:
+                call = lambda one: run_unit(self.source, self.plan, one, self.target, self.shared)  # noqa: E731
+                yield from in_order(pool, call, units, ahead=2 * workers)
+
+    def _in_processes(self, units: list[WorkUnit], workers: int) -> Iterator[UnitReport]:
+        """Opaque Python holds the interpreter's lock, so it gets interpreters of its own. Spawned, never forked: Arrow and
+        Polars have threads already."""
+        setup = (self.source, self.graph, self.target.directory, self.target.options, workers)
+        pool: Executor = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_set_up_worker, initargs=setup
+        )
+        with pool:
+            for report in in_order(pool, _run_in_worker, units, ahead=2 * workers):
+                bad = sum(report.bad.values())
+                self.shared.budget.add(read=report.read, bad=bad)
+                self._advance(report.read, report.nbytes, bad)
+                yield report
+
+    def _advance(self, rows: int, nbytes: int, bad: int) -> None:
+        now = self._state
+        self._state = replace(now, rows=now.rows + rows, nbytes=now.nbytes + nbytes, bad=now.bad + bad)
+        if self._progress:
+            self._progress(self._state)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _set_up_worker(source: Source, graph: Graph, directory: str, options: WriteOptions, workers: int) -> None:
+    limit = options.memory
+    share = limit // workers if isinstance(limit, int) else None
+    _worker["source"] = source
+    _worker["plan"] = make_plan(source.schema, graph)
+    _worker["target"] = Target(store_for(directory)[0], directory, options)
+    # the parent judges the budget for all workers together
+    _worker["shared"] = Shared(BadRowBudget(replace(options, max_bad=None).policy), MemoryBudget(share))
+
+
+def _run_in_worker(unit: WorkUnit) -> UnitReport:
+    return run_unit(_worker["source"], _worker["plan"], unit, _worker["target"], _worker["shared"])
+
+
+def _finished(store: Any, directory: str, identity: str, options: WriteOptions) -> Manifest | None:
+    """The manifest if this very output is there already; refuses another one, or takes it away."""
+    exists = store.exists(directory) and store.is_directory(directory)
+    manifest = Manifest.read(store, directory) if exists and has_manifest(store, directory) else None
+    if manifest and manifest.fingerprint == identity:
+        return manifest
+    if exists and options.overwrite and store.local:
+        known = manifest is not None or any(Path(directory).glob("_journal.jsonl"))
+        if known:  # never delete a directory that forebay did not write
+            shutil.rmtree(directory)
+        return None
+    if manifest:
+        raise StateError(
+            f"{directory} holds the output of another recipe, input or setting (fingerprint {manifest.fingerprint}, now "
+            f"{identity}); choose another output, or replace it with overwrite=True (--overwrite)"
+        )
+    return None
+
+
+def _refuse_strangers(directory: Path) -> None:
+    ours = {"_journal.jsonl"}
+    strangers = [
+        one.name
+        for one in directory.iterdir()
+        if one.name not in ours
+        and not one.name.startswith((".", "part-", "_part-"))
+        and one.name not in (STATE, QUARANTINE)
+    ]
+    if strangers:
+        raise SpecError(
+            f"{directory} holds other files ({', '.join(sorted(strangers)[:3])}); give an empty or new directory for the output"
+        )
+
+
+def _finish(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
+    target = run.target
+    quarantined = [one.quarantine for one in reports if one.quarantine]
+    if quarantined:
+        tables = [pq.read_table(f"{target.directory}/{name}") for name in quarantined]
+        with target.store.publish(f"{target.directory}/{QUARANTINE}") as stream:
+            pq.write_table(pa.concat_tables(tables), stream, compression="zstd")
+    manifest = _manifest(run, reports, identity)
+    manifest.write(target.store, target.directory)
+    for name in quarantined:
+        target.store.delete(f"{target.directory}/{name}")
+    return manifest
+
+
+def _manifest(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
+    target, state = run.target, ""
+    if any(one is not None for one in run.graph.states):
+        from forebay.transforms.fit import save_state
+
+        state = STATE
+        save_state(run.graph.transforms, run.graph.states, run.source.schema, f"{target.directory}/{STATE}")
+    counts = {
+        "read": sum(one.read for one in reports),
+        "written": sum(info.rows for one in reports for info in one.shard_infos()),
+        "filtered": _summed([one.filtered for one in reports]),
+        "set_aside": _summed([one.bad for one in reports]),
+    }
+    return Manifest(
+        format=target.options.format,
+        schema=run.plan.schema,
+        shards=tuple(info for one in reports for info in one.shard_infos()),
+        fingerprint=identity,
+        sources=tuple(path.rsplit("/", 1)[-1] for path in run.source.paths),
+        graph=tuple(run.graph.to_json()),
+        state=state,
+        counts=counts,
+    )
+
+
+def _write_remote(
+    source: Source, graph: Graph, plan: Plan, target: Target, units: list[WorkUnit], identity: str
+) -> WriteReport:
+    """Object stores have no append and no lock, so there is no journal: the manifest alone says that a run is complete."""
+    run = _Run(source, graph, plan, target, None)
+    if any(one is not None for one in graph.states):
+        raise SpecError(f"{target.directory}: fitted state is written to local outputs only; write there and upload")
+    threads = target.options.threads or available_threads()
+    reports = list(run._run(units, min(threads, max(len(units), 1))))
+    run.shared.budget.check_end()
+    manifest = _manifest(run, reports, identity)
+    manifest.write(target.store, target.directory)
+    return _report(target.directory, manifest, reports, 0, run.shared.memory.peak)
+
+
+def _report(
+    path: str, manifest: Manifest, reports: list[UnitReport], resumed: int, peak: int, *, already_done: bool = False
+) -> WriteReport:
+    counts = manifest.counts
+    report = WriteReport(
+        path=path,
+        read=counts["read"],
+        written=manifest.rows,
+        filtered=counts["filtered"],
+        bad=counts["set_aside"],
+        shards=len(manifest.shards),
+        nbytes=sum(one.nbytes for one in manifest.shards),
+        resumed_units=resumed,
+        peak_memory=peak,
+        already_done=already_done,
+    )
+    gone = sum(report.filtered.values()) + sum(report.bad.values())
+    if report.read != report.written + gone:  # nothing is lost in silence, not even by a mistake of ours
+        raise StateError(
+            f"{path}: {report.read} rows read, {report.written} written, {gone} taken out: rows are missing"
+        )
+    return report
+
+
+def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for key, count in part.items():
+            total[key] = total.get(key, 0) + count
+    return dict(sorted(total.items()))
+
+
+def _size(value: int | str) -> int:
+    assert isinstance(value, int)
+    return value
