@@ -53,21 +53,30 @@ class Run:
         return tuple(getattr(hook, event) for hook in self.hooks if callable(getattr(hook, event, None)))
 
     def begin(self) -> Self:
-        """Start to listen, and tell the hooks. Called by `attach`."""
+        """Start to listen, and tell the hooks. Called by `attach`. When a hook refuses, nothing stays attached."""
         self._removers.append(watch_loader(self.ctx.loader, self))
         if self.ctx.optimizer is not None:
             self._removers.append(on_step(self.ctx.optimizer, updated=self._updated, skipped=self._fused_skip))
-        for start in self._methods("on_start"):
-            start(self.ctx)
+        started = False
+        try:
+            for start in self._methods("on_start"):
+                start(self.ctx)
+            started = True
+        finally:
+            if not started:
+                self._stop_listening()
         return self
+
+    def _stop_listening(self) -> None:
+        while self._removers:
+            self._removers.pop()()
 
     def close(self) -> None:
         """Stop listening and tell the hooks. Safe to call twice."""
         if not self._removers:
             return
         self._look_at_scale()
-        while self._removers:
-            self._removers.pop()()
+        self._stop_listening()
         for end in self._methods("on_end"):
             end(self.ctx)
 

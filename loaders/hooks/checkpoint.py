@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from forebay.formats.errors import CorruptError, SpecError, StateError
 from forebay.loaders.hooks.hook import Stateful
+from forebay.loaders.hooks.tensor_tree import each_tensor
 
 
 class RngState:
@@ -51,6 +54,13 @@ def check_parts(parts: Mapping[str, Any]) -> None:
             )
 
 
+def unwrapped(part: Any) -> Any:
+    """The module inside DDP and `torch.compile`, whose names do not depend on how it is run; others as they are."""
+    while isinstance(part, DistributedDataParallel) or hasattr(part, "_orig_mod"):
+        part = part.module if isinstance(part, DistributedDataParallel) else part._orig_mod
+    return part
+
+
 def save_checkpoint(path: str | os.PathLike[str], **parts: Any) -> None:
     """Write the state of all parts into one file, by rank 0; the others return when it is there.
 
@@ -58,12 +68,22 @@ def save_checkpoint(path: str | os.PathLike[str], **parts: Any) -> None:
 
     Args:
         path: the file; its folder is made.
-        parts: by name: `model=model, optimizer=optimizer, loader=loader, run=run, step=step`. A model cut into shards
-            (FSDP2) needs `save_sharded` instead.
+        parts: by name: `model=model, optimizer=optimizer, loader=loader, run=run, step=step`. A model in DDP is saved
+            as the model inside, so that it loads anywhere.
+
+    Raises:
+        SpecError: a part has no state, or is cut into shards (FSDP2), which needs `save_sharded`.
     """
     check_parts(parts)
+    states = {name: unwrapped(part).state_dict() for name, part in parts.items()}
+    sharded = [name for name, state in states.items() if any(isinstance(t, DTensor) for t in each_tensor(state))]
+    if sharded:
+        raise SpecError(
+            f"part {sharded[0]!r} holds shards (DTensor), of which rank 0 has its own only; use "
+            "save_sharded(folder, ...)"
+        )
     if first_rank():
-        write_whole(Path(path), {name: part.state_dict() for name, part in parts.items()})
+        write_whole(Path(path), states)
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
 
@@ -97,7 +117,7 @@ def load_checkpoint(path: str | os.PathLike[str], **parts: Any) -> None:
     saved = read_whole(Path(path))
     check_names(saved, parts, where=os.fspath(path))
     for name, part in parts.items():
-        part.load_state_dict(saved[name])
+        unwrapped(part).load_state_dict(saved[name])
 
 
 def read_whole(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from support.resumable_loader import ResumableLoader
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from forebay.formats.errors import SpecError
 from forebay.loaders.hooks.attachment import attach
 from forebay.loaders.hooks.checkpoint import load_checkpoint, save_checkpoint
 from forebay.loaders.hooks.checkpoint_sharded import load_sharded, save_sharded
@@ -45,7 +46,7 @@ def train(
         if loads and shards:
             load_sharded(path, model=inner, optimizer=optimizer, **parts)
         elif loads:
-            load_checkpoint(path, model=inner, optimizer=optimizer, **parts)
+            load_checkpoint(path, model=model, optimizer=optimizer, **parts)
         goal = run.ctx.step + updates
         while run.ctx.step < goal:
             for batch in loader:
@@ -56,9 +57,22 @@ def train(
             if shards:
                 save_sharded(path, model=inner, optimizer=optimizer, **parts)
             else:
-                save_checkpoint(path, model=inner, optimizer=optimizer, **parts)
+                save_checkpoint(path, model=model, optimizer=optimizer, **parts)
         average = list(ema.state_dict()["average"].values())
         return losses, run.ctx.step, _whole(list(inner.parameters())), _whole(average)
+
+
+def sharded_save_message(rank: int, world: int, path: str) -> str:
+    """What saving a model cut into shards into one file says."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = make_model()
+    fully_shard(model)
+    try:
+        save_checkpoint(path, model=model)
+    except SpecError as error:
+        return str(error)
+    return "saved"
 
 
 def _whole(tensors: list[Any]) -> list[torch.Tensor]:

@@ -79,6 +79,21 @@ def fsdp_weights(rank: int, world: int, precision: str) -> Any:
     return [p.full_tensor().detach().clone() for p in model.parameters()], norm, step.updates
 
 
+def fsdp_overflow_on_one_rank(rank: int, world: int, fused: bool) -> Any:
+    """Only row 0 of the weight, which rank 0 holds, has a gradient that is not finite: do both ranks skip?"""
+    from torch.distributed.fsdp import fully_shard
+
+    model = nn.Linear(4, 4)
+    fully_shard(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused)
+    step = TrainStep(model, optimizer, spec=StepSpec(precision=Precision("fp16"), init_scale=256.0))
+    step(torch.ones(2, 4), lambda model, x: model(x)[:, 0].sum() * float("inf"))
+    skipped = step.skipped
+    step(torch.ones(2, 4), lambda model, x: model(x).sum())
+    finite = bool(torch.isfinite(model.weight.to_local()).all())  # type: ignore[operator]  # a DTensor now
+    return skipped, step.updates, step.scaler.get_scale(), finite
+
+
 def uneven_memory(rank: int, world: int) -> Any:
     """Rank 1 has room for 24 samples, rank 0 for 100: both must find 24's answer."""
     room = 24 if rank else 100

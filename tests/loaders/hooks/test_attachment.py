@@ -201,6 +201,18 @@ def test_state_goes_to_the_same_hooks_and_no_others() -> None:
         other.load_state_dict({**state, "version": 9})
 
 
+class Refuses:
+    def on_start(self, ctx: Context) -> None:
+        raise SpecError("no model")
+
+
+def test_when_a_hook_refuses_nothing_stays_attached() -> None:
+    loader, (_, optimizer) = make_loader(), make_model()
+    with pytest.raises(SpecError, match="no model"):
+        attach(loader, optimizer, hooks=[Refuses()])
+    assert type(loader) is DataLoader and not optimizer._optimizer_step_post_hooks
+
+
 class Typo:
     def on_bacth(self, ctx: Context, batch: Any) -> None: ...
 

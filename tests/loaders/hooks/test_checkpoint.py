@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.rank_checkpoints import train
+from support.rank_checkpoints import sharded_save_message, train
 from support.ranks import on_ranks
 from support.resumable_loader import ResumableLoader
 from torch import nn
@@ -95,6 +95,12 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(CorruptError, match="run.pt is no whole checkpoint.*use the one before it"):
         load_checkpoint(path, model=model, loader=loader)
+
+
+def test_shards_do_not_go_into_one_file(tmp_path: Path) -> None:
+    (message,) = on_ranks(1, sharded_save_message, str(tmp_path / "run.pt"))
+    assert message.startswith("part 'model' holds shards") and "save_sharded" in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unfinished_sharded_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -114,6 +114,20 @@ def test_lightning_errors_reach_the_hooks_and_several_loaders_are_refused(tmp_pa
         make_trainer(tmp_path, lightning_callback([Meter()])).fit(make_module(), {"a": loader, "b": stock_loader()})
 
 
+def test_fabric_needs_no_adapter() -> None:
+    fabric_package = pytest.importorskip("lightning.fabric")
+    fabric = fabric_package.Fabric(accelerator="cpu", devices=1, precision=Precision("bf16").to_lightning())
+    net = make_net()
+    model, optimizer = fabric.setup(net, torch.optim.AdamW(net.parameters(), lr=0.05))
+    loader = fabric.setup_dataloaders(stock_loader())
+    with attach(loader, optimizer, hooks=[Meter()]) as run:
+        for x, y in loader:
+            fabric.backward(F.cross_entropy(model(x), y))
+            optimizer.step()
+            optimizer.zero_grad()
+    assert (run.ctx.microbatch, run.ctx.step, run.ctx.samples) == (6, 6, 12)
+
+
 # accelerate
 
 

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.rank_steps import ddp_weights, fsdp_weights, loss_sum, make_model, microbatches, planned_sum
+from support.rank_steps import (
+    ddp_weights,
+    fsdp_overflow_on_one_rank,
+    fsdp_weights,
+    loss_sum,
+    make_model,
+    microbatches,
+    planned_sum,
+)
 from support.ranks import on_ranks
 from torch import nn
 
@@ -69,6 +77,17 @@ def test_fsdp2_shards_equal_one_process_with_clipping() -> None:
     for weights, norm, updates in on_ranks(2, fsdp_weights, "fp32"):
         torch.testing.assert_close(weights, whole_window_weights(clip=0.5), rtol=1e-5, atol=1e-6)
         assert updates == 1 and norm > 0.5
+
+
+def test_fsdp2_under_fp16_scales_and_clips() -> None:
+    for weights, norm, updates in on_ranks(2, fsdp_weights, "fp16"):
+        torch.testing.assert_close(weights, whole_window_weights(clip=0.5), rtol=2e-2, atol=2e-3)
+        assert updates == 1 and norm > 0.5
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["foreach", "fused"])
+def test_fsdp2_ranks_skip_together_when_one_shard_overflows(fused: bool) -> None:
+    assert on_ranks(2, fsdp_overflow_on_one_rank, fused) == [(1, 1, 128.0, True)] * 2
 
 
 def test_fp16_clips_after_the_scale_is_taken_out() -> None:
