@@ -2,8 +2,8 @@
 
 Attach and observe: attach, Run, WatchSpec, Context, Hook, BatchCount, count_batch, Meter, ModelFlops, count_flops,
 peak_flops, ConsoleSink, JsonlSink, PrometheusSink, TensorBoardSink, BatchContract, Field, check_packing.
-Train: Precision, TrainStep, StepSpec, StepResult, LossSum, adamw, Ema, GcControl, MagnitudePruning, mask_two_of_four,
-finalize_pruning, to_semi_structured, checkpoint_blocks, find_batch_size, MemorySnapshot.
+Train: Precision, TrainStep, StepSpec, StepResult, LossSum, WindowCounts, adamw, Ema, GcControl, MagnitudePruning,
+mask_two_of_four, finalize_pruning, to_semi_structured, checkpoint_blocks, find_batch_size, MemorySnapshot.
 Few bits: prepare_model, finalize_model, PostTraining, Calibration, Qat, Float8, Lora, adapter_state,
 load_adapter_state, pad_multiple, PadTo.
 On the device: DeviceTransform, DevicePrefetch, Widen, RandomFlip, RandomCrop, MixUp.
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from forebay.loaders.hooks.quantize import finalize_model, prepare_model
     from forebay.loaders.hooks.sinks import ConsoleSink, JsonlSink, PrometheusSink, TensorBoardSink
     from forebay.loaders.hooks.train_step import LossSum, StepResult, StepSpec, TrainStep
+    from forebay.loaders.hooks.windows import WindowCounts
 else:
     import importlib
 
@@ -80,6 +81,7 @@ else:
         "quantize": "finalize_model prepare_model",
         "sinks": "ConsoleSink JsonlSink PrometheusSink TensorBoardSink",
         "train_step": "LossSum StepResult StepSpec TrainStep",
+        "windows": "WindowCounts",
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -130,6 +132,7 @@ __all__ = [
     "TrainStep",
     "WatchSpec",
     "Widen",
+    "WindowCounts",
     "adamw",
     "adapter_state",
     "attach",

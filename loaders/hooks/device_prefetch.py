@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from forebay.formats.errors import SpecError, StateError
-from forebay.loaders.hooks.hook import Stateful
+from forebay.loaders.hooks.delivered_state import DeliveredState
 from forebay.loaders.hooks.tensor_tree import each_tensor, map_tensors
 from forebay.loaders.stream import Mark, StreamBackend, streams_for
 
@@ -44,7 +43,7 @@ class DevicePrefetch:
         self._streams = streams or streams_for(self.device)
         self._side = self._streams.new_stream()
         self._held: deque[tuple[Mark, Any]] = deque()
-        self._state: dict[str, Any] | None = None
+        self._state = DeliveredState(loader)
 
     def __len__(self) -> int:
         length: int = len(self.loader)  # type: ignore[arg-type]  # a loader without a length raises TypeError, as it should
@@ -52,16 +51,16 @@ class DevicePrefetch:
 
     def __iter__(self) -> Iterator[Any]:
         iterator = iter(self.loader)
-        self._state = None
+        self._state.clear()
         ahead = self._begin(iterator)
         while ahead is not None:
             batch, after = ahead
             self._hand_over(batch)
             ahead = self._begin(iterator)
-            self._state = after
+            self._state.deliver(after)
             yield batch
         # The epoch is over: the loader's own state says so.
-        self._state = None
+        self._state.clear()
         self._held.clear()
 
     def _begin(self, iterator: Iterator[Any]) -> tuple[Any, dict[str, Any] | None] | None:
@@ -70,7 +69,7 @@ class DevicePrefetch:
             source = next(iterator)
         except StopIteration:
             return None
-        after = self.loader.state_dict() if isinstance(self.loader, Stateful) else None
+        after = self._state.after_fetch()
         streams, side = self._streams, self._side
         streams.wait(side, streams.current())
         with streams.use(side):
@@ -98,20 +97,12 @@ class DevicePrefetch:
         Raises:
             SpecError: the loader has no state.
         """
-        if not isinstance(self.loader, Stateful):
-            raise SpecError(
-                f"{type(self.loader).__name__} has no state_dict(); use forebay.DataLoader, or "
-                "torchdata's StatefulDataLoader"
-            )
-        return self.loader.state_dict() if self._state is None else self._state
+        return self._state.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put the loader back. Takes effect at the next `iter()`.
 
         Raises:
-            StateError: the loader has no state.
+            SpecError: the loader has no state.
         """
-        if not isinstance(self.loader, Stateful):
-            raise StateError(f"{type(self.loader).__name__} has no load_state_dict()")
-        self._state = None
-        self.loader.load_state_dict(state_dict)
+        self._state.load_state_dict(state_dict)

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from forebay.loaders.hooks.batch_size_search import find_batch_size
 from forebay.loaders.hooks.precision import Precision
 from forebay.loaders.hooks.train_step import LossSum, StepSpec, TrainStep
+from forebay.loaders.hooks.windows import WindowCounts
 
 TOKENS = [3, 1, 4, 2, 2, 5, 1, 6]
 """Real tokens in each microbatch: uneven on purpose."""
@@ -105,3 +106,10 @@ def uneven_memory(rank: int, world: int) -> Any:
             raise torch.OutOfMemoryError(f"no room for {size}")
 
     return find_batch_size(attempt, start=8, most=64), tried
+
+
+def window_counts(rank: int, world: int) -> list[int]:
+    """The counts that each rank's batches are given, two batches a window, of uneven sizes."""
+    sizes = [[3, 1, 4], [2, 2, 5]][rank]
+    loader = [{"labels": torch.zeros(1, size)} for size in sizes]
+    return [batch["num_items_in_window"] for batch in WindowCounts(loader, 2)]
