@@ -24,6 +24,7 @@ MODULES: dict[str, str] = {
     "QuantileTransform": "curve_scale",
     "Modulo": "modulo",
     "Stack": "stack",
+    "Categorize": "categorize",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

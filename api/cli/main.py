@@ -1,0 +1,74 @@
+"""The command `forebay`: one file a verb, mounted here; errors in one line, and an exit code for each kind.
+
+Exit codes: 0 done; 1 the data or the output is not right (verify found faults, too many bad rows); 2 the command, recipe or a
+setting is wrong; 3 the input cannot be found or read; 130 stopped by Ctrl-C.
+"""
+
+import sys
+
+import typer
+
+from forebay.cli import doctor, explain, inspect, prep, verify
+from forebay.cli.console import complain
+from forebay.formats.errors import DataError, ForebayError, SourceError, SpecError
+
+app = typer.Typer(
+    name="forebay",
+    help="Prepare training data and look at what was prepared. Every verb has --help with an example.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("prep")(prep.prep)
+app.command("inspect")(inspect.inspect)
+app.command("verify")(verify.verify)
+app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Show the version and stop.")) -> None:
+    """Prepare training data and look at what was prepared."""
+    if show:
+        from forebay import __version__
+
+        typer.echo(f"forebay {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; the exit code."""
+    try:
+        found = app(args=arguments, standalone_mode=False)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except KeyboardInterrupt:
+        complain("stopped; run the same command again to go on where it stopped")
+        return 130
+    except ForebayError as error:
+        complain(str(error))
+        return exit_code(error)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.exceptions.Abort):
+            complain("stopped; run the same command again to go on where it stopped")
+            return 130
+        if isinstance(error, click.ClickException):
+            error.show()
+            return 2
+        raise  # a mistake of ours: the stack is what we need to see
+    return found if isinstance(found, int) else 0
+
+
+def exit_code(error: ForebayError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, DataError):
+        return 1
+    if isinstance(error, SpecError):
+        return 2
+    return 3 if isinstance(error, SourceError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
