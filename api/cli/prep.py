@@ -13,7 +13,7 @@ from forebay.engine.write import Progress, WriteReport
 from forebay.engine.write_options import WriteOptions
 
 
-def prep(
+def prep(  # noqa: PLR0913  # each is an option of the command
     recipe: Annotated[str, typer.Argument(help="YAML file with input, steps and output.")],
     output: Annotated[
         str, typer.Option("--output", "-o", help="Directory for shards, manifest and fitted state.")

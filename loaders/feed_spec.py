@@ -1,0 +1,97 @@
+"""What the user asks of a loader over a forebay Dataset, and the state it can go on from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.engine.order import Shuffle
+from forebay.formats.errors import SpecError, StateError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedSpec:
+    """How rows become batches."""
+
+    batch_size: int = 1
+    """Rows of a batch on one rank."""
+    shuffle: Shuffle = "none"
+    """"global": any row anywhere (memory-mapped Arrow). "window": fragments permuted, rows permuted in a window of them."""
+    seed: int = 0
+    """Of the order and of random transforms."""
+    drop_last: bool = False
+    threads: int = 0
+    """Threads that prepare batches ahead; 0 prepares them when they are asked for."""
+    rank: int = 0
+    world_size: int = 1
+    window_rows: int = 200_000
+    """Least rows of a shuffle window."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise SpecError(f"batch_size is {self.batch_size!r}; expected a whole number of at least 1")
+        if self.threads < 0:
+            raise SpecError(f"num_workers is {self.threads}; expected 0 or more threads")
+        if not 0 <= self.rank < self.world_size:
+            raise SpecError(f"rank is {self.rank} of world_size {self.world_size}; expected 0 <= rank < world_size")
+
+    @property
+    def global_batch(self) -> int:
+        """Rows of a step on all ranks together."""
+        return self.batch_size * self.world_size
+
+    def steps(self, rows: int) -> int:
+        """Steps of an epoch over `rows` rows: the same number on every rank, known beforehand."""
+        return rows // self.global_batch if self.drop_last else -(-rows // self.global_batch)
+
+    def share(self, step_start: int, rows: int) -> tuple[int, int]:
+        """(first, one past the last) position of this rank's part of the global batch that begins at `step_start`.
+
+        The last global batch may be short: it is split evenly, the first ranks getting one row more. A rank that would get
+        none repeats one row, so that all ranks make as many steps.
+        """
+        stop = min(step_start + self.global_batch, rows)
+        count = stop - step_start
+        if count == self.global_batch:
+            first = step_start + self.rank * self.batch_size
+            return first, first + self.batch_size
+        each, more = divmod(count, self.world_size)
+        first = step_start + self.rank * each + min(self.rank, more)
+        size = each + (self.rank < more)
+        return (first, first + size) if size else (step_start, step_start + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """Where a loader is: the same on every rank, for any number of threads and ranks."""
+
+    seed: int
+    epoch: int
+    position: int
+    """Rows of the epoch that all ranks together have been given."""
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "position": self.position,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], fingerprint: str) -> "FeedState":
+        """The state that `to_json` gave.
+
+        Raises:
+            StateError: it is of a later version, or of other data, transforms or order.
+        """
+        if value.get("version") != VERSION:
+            raise StateError(f"loader state of version {value.get('version')}; this forebay reads version {VERSION}")
+        if value.get("fingerprint") != fingerprint:
+            raise StateError(
+                f"the loader state belongs to other data, transforms or shuffling (fingerprint {value.get('fingerprint')}, here "
+                f"{fingerprint}); going on from it would repeat and lose rows"
+            )
+        return cls(value["seed"], value["epoch"], value["position"], fingerprint)
