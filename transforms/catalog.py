@@ -25,6 +25,7 @@ MODULES: dict[str, str] = {
     "Modulo": "modulo",
     "Stack": "stack",
     "Categorize": "categorize",
+    "ShiftTokens": "tokens",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

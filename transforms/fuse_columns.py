@@ -5,19 +5,17 @@ one kernel call. Where a transform of the family cannot be expressed in instruct
 is cut there and the pieces follow one another in a `PiecesStage`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from forebay.transforms.column_chain import NUMPY, STORED, Chain, ElementWise, convert
+from forebay.transforms.column_chain import STORED, Chain, ElementWise, convert
 from forebay.transforms.columns_stage import ColumnsStage, Lane
+from forebay.transforms.pieces_stage import Alone, PiecesStage
 from forebay.transforms.stack import Stack
-from forebay.transforms.stage import SlotStage, Stage, TensorSpec
-from forebay.transforms.transform import Apply, Rows, State, Transform
+from forebay.transforms.stage import Stage
+from forebay.transforms.transform import State, Transform
 
 
 def fuse(
@@ -43,7 +41,7 @@ def fuse(
         else:
             after = one.output_schema(run.schema)
             bound: Any = one.bind(run.schema, state, op)
-            pieces.append(_Alone(type(one).__name__, one.reads(run.schema), after, bound))
+            pieces.append(Alone(type(one).__name__, one.reads(run.schema), after, bound))
             run = _Run(after)
     if run.labels:
         pieces.append(run.stage())
@@ -102,78 +100,3 @@ class _Run:
     def stage(self) -> ColumnsStage:
         written = {name: tuple(lanes) for name, lanes in self.lanes.items() if name in self.schema.names}
         return ColumnsStage("+".join(self.labels), self.before, self.schema, written)
-
-
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """A transform of the family that does not fuse."""
-
-    label: str
-    reads: tuple[str, ...]
-    schema: pa.Schema
-    apply: Apply
-
-    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-        return self.apply(batch, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class PiecesStage:
-    """Pieces one after another; the last writes into the slot."""
-
-    pieces: tuple[Stage, ...]
-    before: pa.Schema
-    label: str = field(init=False)
-    reads: tuple[str, ...] = field(init=False)
-    schema: pa.Schema = field(init=False)
-
-    def __post_init__(self) -> None:
-        made: set[str] = set()
-        reads: dict[str, None] = {}
-        for one in self.pieces:
-            reads.update((name, None) for name in one.reads if name not in made)
-            made |= set(one.schema.names) - set(self.before.names)
-        object.__setattr__(self, "label", "+".join(one.label for one in self.pieces))
-        object.__setattr__(self, "reads", tuple(reads))
-        object.__setattr__(self, "schema", self.pieces[-1].schema)
-
-    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-        for one in self.pieces:
-            batch = one.run(batch, rows)
-        return batch
-
-    def tensors(self) -> Mapping[str, TensorSpec]:
-        last = self.pieces[-1]
-        touched = {name for one in self.pieces for name in one.reads}
-        own = dict(last.tensors()) if isinstance(last, SlotStage) else {}
-        for one in self.schema:
-            changed = one.name in touched or one.name not in self.before.names
-            if one.name not in own and changed and one.type in STORED:
-                own[one.name] = TensorSpec((), NUMPY[one.type])
-        return own
-
-    def run_into(
-        self,
-        batch: pa.RecordBatch,
-        rows: Rows,
-        take: NDArray[np.int64] | None,
-        out: Mapping[str, NDArray[Any]],
-    ) -> None:
-        batch = batch if take is None else batch.take(pa.array(take))
-        for one in self.pieces[:-1]:
-            batch = one.run(batch, rows)
-        last = self.pieces[-1]
-        direct = set(last.tensors()) if isinstance(last, SlotStage) else set()
-        if isinstance(last, SlotStage):
-            last.run_into(batch, rows, None, {name: into for name, into in out.items() if name in direct})
-        else:
-            batch = last.run(batch, rows)
-        copied = [name for name in out if name not in direct]
-        if copied:  # columns that an earlier piece made, or one that does not fuse
-            lanes = {}
-            for name in copied:
-                type = batch.schema.field(name).type
-                lanes[name] = (Lane(name, (), type, start=type),)
-            narrow = pa.schema([batch.schema.field(name) for name in copied])
-            copy = ColumnsStage(self.label, narrow, narrow, lanes)
-            copy.run_into(batch.select(copied), rows, None, {name: out[name] for name in copied})

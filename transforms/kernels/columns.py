@@ -15,6 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 1024
+TILE = 8 * BLOCK
 SCRATCH = 17 * BLOCK + 16
 """Bytes of working memory that a call needs: two blocks of values, one of validity."""
 
@@ -55,51 +56,58 @@ def _call(typingctx, function, a, b, c, d, e, f):
 
 
 @njit
-def _copy_in(src, take, gather, start, x):
-    if gather:
-        for i in range(x.size):
-            x[i] = src[np.uint64(take[start + i])]
-    else:
-        for i in range(x.size):
-            x[i] = src[start + i]
+def _copy(x, y):
+    for i in range(x.size):
+        y[i] = x[i]
 
 
 @njit
-def _load(address, kind, take, gather, start, x, load_narrow):
-    if kind == F32:
-        _copy_in(carray(_pointer(address), FAR, np.float32), take, gather, start, x[2])
-    elif kind == I64:
-        _copy_in(carray(_pointer(address), FAR, np.int64), take, gather, start, x[1])
-    elif kind == F64:
-        _copy_in(carray(_pointer(address), FAR, np.float64), take, gather, start, x[3])
-    elif kind == I32:
-        _copy_in(carray(_pointer(address), FAR, np.int32), take, gather, start, x[0])
+def _copy_in(address, size, kind, rows, start, x):
+    # views begin at the block and have its length: with an offset in the index LLVM does not vectorize the loop
+    if rows.size:
+        source = carray(_pointer(address), FAR, kind)
+        for i in range(x.size):
+            x[i] = source[np.uint64(rows[i])]
     else:
-        index = take.ctypes.data + 8 * start if gather else 0
+        _copy(carray(_pointer(address + start * size), x.size, kind), x)
+
+
+@njit
+def _load(address, kind, rows, start, x, load_narrow):
+    if kind == F32:
+        _copy_in(address, 4, np.float32, rows, start, x[2])
+    elif kind == I64:
+        _copy_in(address, 8, np.int64, rows, start, x[1])
+    elif kind == F64:
+        _copy_in(address, 8, np.float64, rows, start, x[3])
+    elif kind == I32:
+        _copy_in(address, 4, np.int32, rows, start, x[0])
+    else:
+        index = rows.ctypes.data if rows.size else 0
         into = x[1].ctypes.data if kind == U32 else x[0].ctypes.data
         _call(load_narrow, address, kind, start, index, x[0].size, into)
 
 
 @njit
-def _copy_out(x, dst, start, step):
+def _copy_out(x, address, size, kind, start, step):
+    out = carray(_pointer(address + start * step * size), x.size * step, kind)
     if step == 1:
-        for i in range(x.size):
-            dst[start + i] = x[i]
+        _copy(x, out)
     else:
         for i in range(x.size):
-            dst[(start + i) * step] = x[i]
+            out[i * step] = x[i]
 
 
 @njit
 def _store(address, kind, start, step, x, store_narrow):
     if kind == F32:
-        _copy_out(x[2], carray(_pointer(address), FAR, np.float32), start, step)
+        _copy_out(x[2], address, 4, np.float32, start, step)
     elif kind == I64:
-        _copy_out(x[1], carray(_pointer(address), FAR, np.int64), start, step)
+        _copy_out(x[1], address, 8, np.int64, start, step)
     elif kind == F64:
-        _copy_out(x[3], carray(_pointer(address), FAR, np.float64), start, step)
+        _copy_out(x[3], address, 8, np.float64, start, step)
     elif kind == I32:
-        _copy_out(x[0], carray(_pointer(address), FAR, np.int32), start, step)
+        _copy_out(x[0], address, 4, np.int32, start, step)
     else:
         source = x[1].ctypes.data if kind == U32 else x[0].ctypes.data
         _call(store_narrow, address, kind, start, step, x[0].size, source)
@@ -177,13 +185,13 @@ def _int_step(x, code, i_, mask, masked, bad, start):
 @njit
 def _int_to(x, code, y):
     if code == TO_I32:
-        _copy_out(x, y[0], 0, 1)
+        _copy(x, y[0])
     elif code == TO_I64:
-        _copy_out(x, y[1], 0, 1)
+        _copy(x, y[1])
     elif code == TO_F32:
-        _copy_out(x, y[2], 0, 1)
+        _copy(x, y[2])
     else:
-        _copy_out(x, y[3], 0, 1)
+        _copy(x, y[3])
 
 
 @njit
@@ -197,10 +205,10 @@ def _float_to(x, code, i_, y):
 
 
 @njit
-def _views(values, side, m):
-    i32, i64, f32, f64 = values
-    at, double = side * BLOCK, side * 2 * BLOCK
-    return i32[double : double + m], i64[at : at + m], f32[double : double + m], f64[at : at + m]
+def _views(area, side, m):
+    """One of the two blocks of values, as each of the four types."""
+    p = _pointer(area + side * 8 * BLOCK)
+    return carray(p, m, np.int32), carray(p, m, np.int64), carray(p, m, np.float32), carray(p, m, np.float64)
 
 
 @njit
@@ -243,27 +251,29 @@ def _nulls_left(x, kind, mask, bad, start):
 
 
 @njit
-def _block(row, code_P, f_PK, i_PK, take, gather, start, m, values, mask, bad, calls):
+def _block(row, code_P, f_PK, i_PK, take, gather, start, m, area, bad, calls):
     """One block of one column. Returns 0, or which instruction found bad rows first (from 1), or -1 for nulls left."""
     side, failed = 0, 0
+    mask = carray(_pointer(area + 16 * BLOCK), m, np.uint8)
+    rows = take[start : start + m] if gather else take[:0]
     masked = row[VALID] != 0
     if masked:
-        index, bit = (take.ctypes.data + 8 * start, 0) if gather else (0, start)
+        index, bit = (rows.ctypes.data, 0) if gather else (0, start)
         masked = _call(calls[0], row[VALID], row[VALID_BIT] + bit, index, m, mask.ctypes.data, 0) != 0
-    _load(row[SRC], row[SRC_TYPE], take, gather, start, _views(values, 0, m), calls[1])
+    _load(row[SRC], row[SRC_TYPE], rows, start, _views(area, 0, m), calls[1])
     kind = row[SRC_TYPE] if row[SRC_TYPE] >= I64 else I64 if row[SRC_TYPE] == U32 else I32
     for at in range(row[FIRST], row[LAST]):
         code = code_P[at]
         if code == FILL_NULL and not masked:
             continue
-        x = _views(values, side, m)
+        x = _views(area, side, m)
         if TO_F32 <= code <= TO_I64:
             side = 1 - side
-            kind = _change(x, kind, code, i_PK[at], _views(values, side, m))
+            kind = _change(x, kind, code, i_PK[at], _views(area, side, m))
         elif _step(x, kind, code, f_PK[at], i_PK[at], mask, masked, bad, start) and failed == 0:
             failed = at - row[FIRST] + 1
         masked = masked and code != FILL_NULL
-    x = _views(values, side, m)
+    x = _views(area, side, m)
     if masked and row[NULLS] == NULLS_TO_NAN:
         left = _nulls_left(x, kind, mask, bad, start)
         failed = failed if failed else left
@@ -287,12 +297,17 @@ def run_columns_into(table_CF, code_P, f_PK, i_PK, take_N, gather, n, calls_3, s
     integer column; `bad_N` is marked there, unless empty. `calls_3` holds addresses:
     `unpack_into`, `load_into`, `store_into`.
     """
-    mask = scratch[16 * BLOCK : 17 * BLOCK + 16]
-    area = scratch[: 16 * BLOCK]
-    values = area.view(np.int32), area.view(np.int64), area.view(np.float32), area.view(np.float64)
-    for start in range(0, n, BLOCK):
-        m = min(BLOCK, n - start)
-        for c in range(table_CF.shape[0]):
-            failed = _block(table_CF[c], code_P, f_PK, i_PK, take_N, gather, start, m, values, mask, bad_N, calls_3)
-            if failed != 0 and status_C[c] == 0:
-                status_C[c] = failed
+    # views of plain addresses: those of the arguments would count references at each turn of the loops
+    table = carray(_pointer(table_CF.ctypes.data), table_CF.shape, np.int64)
+    f = carray(_pointer(f_PK.ctypes.data), f_PK.shape, np.float64)
+    i_ = carray(_pointer(i_PK.ctypes.data), i_PK.shape, np.int64)
+    take = carray(_pointer(take_N.ctypes.data), take_N.size, np.int64)
+    bad = carray(_pointer(bad_N.ctypes.data), bad_N.size, np.uint8)
+    area = scratch.ctypes.data
+    for tile in range(0, n, TILE):
+        for c in range(table.shape[0]):
+            for start in range(tile, min(tile + TILE, n), BLOCK):
+                m = min(BLOCK, n - start)
+                failed = _block(table[c], code_P, f, i_, take, gather, start, m, area, bad, calls_3)
+                if failed != 0 and status_C[c] == 0:
+                    status_C[c] = failed

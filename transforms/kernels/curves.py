@@ -201,8 +201,9 @@ def _curve(x, code, p):
         for i in range(x.size):
             x[i] = new if x[i] == old else x[i]
     elif code == FILL_NAN:
+        value = x.dtype.type(p[0])
         for i in range(x.size):
-            x[i] = x[i] if x[i] == x[i] else p[0]
+            x[i] = x[i] if x[i] == x[i] else value
 
 
 @cfunc(

@@ -1,0 +1,107 @@
+"""Stages one after another: what fusion makes of a run in which something does not fuse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.formats.errors import BadRows
+from forebay.transforms.column_chain import NUMPY, STORED
+from forebay.transforms.stage import SlotStage, Stage, TensorSpec
+from forebay.transforms.transform import Apply, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A transform of the family that does not fuse."""
+
+    label: str
+    reads: tuple[str, ...]
+    schema: pa.Schema
+    apply: Apply
+
+    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        return self.apply(batch, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesStage:
+    """Pieces one after another; the last writes into the slot."""
+
+    pieces: tuple[Stage, ...]
+    before: pa.Schema
+    label: str = field(init=False)
+    reads: tuple[str, ...] = field(init=False)
+    schema: pa.Schema = field(init=False)
+
+    def __post_init__(self) -> None:
+        made: set[str] = set()
+        reads: dict[str, None] = {}
+        for one in self.pieces:
+            reads.update((name, None) for name in one.reads if name not in made)
+            made |= set(one.schema.names) - set(self.before.names)
+        object.__setattr__(self, "label", "+".join(one.label for one in self.pieces))
+        object.__setattr__(self, "reads", tuple(reads))
+        object.__setattr__(self, "schema", self.pieces[-1].schema)
+
+    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        for one in self.pieces:
+            batch = one.run(batch, rows)
+        return batch
+
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        last = self.pieces[-1]
+        touched = {name for one in self.pieces for name in one.reads}
+        own = dict(last.tensors()) if isinstance(last, SlotStage) else {}
+        for one in self.schema:
+            changed = one.name in touched or one.name not in self.before.names
+            tensor = isinstance(one.type, pa.FixedShapeTensorType)
+            value = one.type.value_type if tensor else one.type
+            if one.name not in own and changed and value in STORED:
+                own[one.name] = TensorSpec(tuple(one.type.shape) if tensor else (), NUMPY[value])
+        return own
+
+    def run_into(
+        self,
+        batch: pa.RecordBatch,
+        rows: Rows,
+        take: NDArray[np.int64] | None,
+        out: Mapping[str, NDArray[Any]],
+    ) -> None:
+        batch = batch if take is None else batch.take(pa.array(take))
+        for one in self.pieces[:-1]:
+            batch = one.run(batch, rows)
+        last = self.pieces[-1]
+        direct = set(last.tensors()) if isinstance(last, SlotStage) else set()
+        if isinstance(last, SlotStage):
+            last.run_into(batch, rows, None, {name: into for name, into in out.items() if name in direct})
+        else:
+            batch = last.run(batch, rows)
+        for name in out:
+            if name not in direct:  # a column that an earlier piece made
+                write_column(batch.column(name), out[name], name, self.label)
+
+
+def write_column(column: pa.Array, into: NDArray[Any], name: str, label: str) -> None:
+    """A finished column of numbers or tensors into its place; null becomes NaN.
+
+    Raises:
+        BadRows: null in an integer column.
+    """
+    if isinstance(column, pa.FixedShapeTensorArray):
+        into[...] = column.to_numpy_ndarray()
+        return
+    if column.null_count and not pa.types.is_floating(column.type):
+        rows = np.flatnonzero(np.asarray(column.is_null().to_numpy(zero_copy_only=False)))
+        reason = f"null, and {column.type} has no value for it (fill it with FillNull, or drop the row with DropNulls)"
+        raise BadRows(rows.tolist(), f"{label}: {reason}", column=name)
+    into[...] = column.to_numpy(zero_copy_only=False)
+
+
+def check_take(take: NDArray[np.int64] | None, rows: int) -> None:
+    """Refuse row indices outside the batch: kernels read by address, so a wrong one would read foreign memory."""
+    if take is not None and len(take) and (take.min() < 0 or take.max() >= rows):
+        raise IndexError(f"take names rows {take.min()} to {take.max()}; the batch has rows 0 to {rows - 1}")
