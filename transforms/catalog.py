@@ -26,6 +26,22 @@ MODULES: dict[str, str] = {
     "Stack": "stack",
     "Categorize": "categorize",
     "ShiftTokens": "tokens",
+    "Cast": "cast",
+    "ReplaceValues": "replace_values",
+    "ValidateRange": "validate_range",
+    "Bucketize": "bucketize",
+    "HashCategory": "hash_category",
+    "OneHot": "one_hot",
+    "NormalizeRows": "normalize_rows",
+    "TimestampFeatures": "timestamp_features",
+    "TrimText": "text_clean",
+    "NormalizeUnicode": "text_clean",
+    "FixText": "text_clean",
+    "DropDuplicates": "drop_duplicates",
+    "FillForward": "fill_forward",
+    "GaussianNoise": "noise",
+    "MaskFeatures": "noise",
+    "SwapNoise": "noise",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

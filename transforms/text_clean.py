@@ -1,0 +1,134 @@
+"""Cleaning of text columns: TrimText, NormalizeUnicode, FixText. Null stays null, an empty text stays empty."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forebay.formats.errors import SpecError
+from forebay.transforms.column_names import TEXT, set_columns, textual, typed
+from forebay.transforms.transform import Apply, Kind, Rows, State
+
+
+@dataclass(frozen=True, slots=True)
+class TrimText:
+    """Take white space (Unicode's) off both ends of each text; optionally make inner runs of it one space."""
+
+    columns: tuple[str, ...]
+    inner: bool = field(default=False, kw_only=True)
+    """Whether runs of white space within become one space."""
+    empty_as_null: bool = field(default=False, kw_only=True)
+    """Whether a text with nothing left becomes null."""
+
+    kind: ClassVar[Kind] = "row"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        set_columns(self)
+
+    def reads(self, schema: pa.Schema) -> tuple[str, ...]:
+        return self.columns
+
+    def output_schema(self, schema: pa.Schema) -> pa.Schema:
+        made = _text_schema(self, schema)
+        for name in self.columns if self.empty_as_null else ():
+            at = made.get_field_index(name)
+            made = made.set(at, made.field(at).with_nullable(True))
+        return made
+
+    def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
+        def trim(column: pa.Array) -> pa.Array:
+            column = pc.utf8_trim_whitespace(column)
+            if self.inner:
+                column = pc.replace_substring_regex(column, r"[\s\p{Z}]+", " ")
+            if self.empty_as_null:
+                column = pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
+            return column
+
+        return _on_text(self, schema, trim)
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizeUnicode:
+    """Bring text into one of Unicode's normal forms (UAX 15), so that equal looking texts are equal."""
+
+    columns: tuple[str, ...]
+    form: Literal["NFC", "NFKC", "NFD", "NFKD"] = field(default="NFC", kw_only=True)
+    """NFC composes accents; NFKC also replaces look-alikes (ligatures, full-width letters), which loses distinctions."""
+
+    kind: ClassVar[Kind] = "row"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        set_columns(self)
+        if self.form not in ("NFC", "NFKC", "NFD", "NFKD"):
+            raise SpecError(f"NormalizeUnicode: form is {self.form!r}; expected 'NFC', 'NFKC', 'NFD' or 'NFKD'")
+
+    def reads(self, schema: pa.Schema) -> tuple[str, ...]:
+        return self.columns
+
+    def output_schema(self, schema: pa.Schema) -> pa.Schema:
+        return _text_schema(self, schema)
+
+    def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
+        return _on_text(self, schema, lambda column: pc.utf8_normalize(column, self.form))
+
+
+@dataclass(frozen=True, slots=True)
+class FixText:
+    """Mend text that was decoded with the wrong encoding ("sÃ³" becomes "só"), by ftfy.
+
+    Only texts that are not plain ASCII are looked at: ftfy changes ASCII only in its entities and control characters, which
+    stay. Needs `pip install 'forebay[text]'`. Python code, one text at a time.
+    """
+
+    columns: tuple[str, ...]
+
+    kind: ClassVar[Kind] = "row"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        set_columns(self)
+
+    def reads(self, schema: pa.Schema) -> tuple[str, ...]:
+        return self.columns
+
+    def output_schema(self, schema: pa.Schema) -> pa.Schema:
+        return _text_schema(self, schema)
+
+    def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
+        try:
+            import ftfy
+        except ImportError as error:
+            raise SpecError("FixText needs ftfy, which is not installed; pip install 'forebay[text]'") from error
+
+        def mend(column: pa.Array) -> pa.Array:
+            strange = pc.fill_null(pc.invert(pc.string_is_ascii(column)), False)
+            texts = column.filter(strange)
+            mended = pa.array([ftfy.fix_text(text.as_py(), unescape_html=False) for text in texts], column.type)
+            return pc.replace_with_mask(column, strange, mended)
+
+        return _on_text(self, schema, mend)
+
+
+def _text_schema(spec: Any, schema: pa.Schema) -> pa.Schema:
+    typed(spec, schema, spec.columns, textual, expected=TEXT)
+    return schema
+
+
+def _on_text(spec: Any, schema: pa.Schema, change: Callable[[pa.Array], pa.Array]) -> Apply:
+    after = spec.output_schema(schema)
+
+    def apply(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        made = [change(batch.column(name)) if name in spec.columns else batch.column(name) for name in after.names]
+        return pa.RecordBatch.from_arrays(made, schema=after)
+
+    return apply
