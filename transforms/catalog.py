@@ -42,6 +42,10 @@ MODULES: dict[str, str] = {
     "GaussianNoise": "noise",
     "MaskFeatures": "noise",
     "SwapNoise": "noise",
+    "TargetEncode": "target_encode",
+    "MaskTokens": "mask_tokens",
+    "DropTokens": "drop_tokens",
+    "SpanCorrupt": "span_corrupt",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

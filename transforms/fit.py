@@ -20,6 +20,8 @@ from forebay.transforms import catalog
 from forebay.transforms.transform import Rows, State, Transform
 
 VERSION = 1
+UNSEEN = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""Sample id of rows that are not of the data that was learned from, as in serving."""
 _FILE = "state.json"
 _ARROW = "$arrow"
 
@@ -114,10 +116,12 @@ class FittedState:
             NotFittedError: a transform has not learned.
             BadRows: rows that a transform cannot process.
         """
-        rows = Rows(np.arange(batch.num_rows, dtype=np.uint64))
+        rows = Rows(np.full(batch.num_rows, UNSEEN))
         for at, (one, state) in enumerate(zip(self.transforms, self.states, strict=True)):
             if one.fitted and state is None:
                 raise NotFittedError(f"{type(one).__name__} has not learned; call .fit() before saving")
+            if one.random and one.output_schema(batch.schema).equals(batch.schema):
+                continue  # noise is for training
             if one.kind == "row":
                 made: Any = one.bind(batch.schema, state, at)(batch, rows)
                 batch = made

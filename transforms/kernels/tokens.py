@@ -32,14 +32,14 @@ def _pointer(typingctx, address):
     cache=True,
     nogil=True,
 )
-def shift_into(value_V, first, length, take_N, gather, n, out_24):
+def shift_into(value_V, first, length, take_N, gather, n, out_22):
     """Inputs are tokens 0 to L - 2 of each row of L, labels are tokens 1 to L - 1.
 
-    The first row begins at value `first`. `out_24[0]` is (address, bytes from row to row) of the inputs in columns 0 and 1,
-    `out_24[1]` that of the labels.
+    The first row begins at value `first`. `out_22` holds (address, bytes from row to row) of the inputs, then of the
+    labels.
     """
     width = length - 1
-    inputs, input_step, labels, label_step = out_24[0, 0], out_24[0, 1], out_24[1, 0], out_24[1, 1]
+    inputs, input_step, labels, label_step = out_22[0, 0], out_22[0, 1], out_22[1, 0], out_22[1, 1]
     values = carray(_pointer(value_V.ctypes.data), value_V.size, value_V.dtype)
     for i in range(n):
         row = take_N[i] if gather else i
@@ -51,19 +51,6 @@ def shift_into(value_V, first, length, take_N, gather, n, out_24):
             x[j] = source[j]
         for j in range(width):
             y[j] = source[j + 1]
-
-
-@njit(
-    [types.void(kind, types.int64, types.int64, _TAKE, types.boolean, types.int64[:, :]) for kind in _KINDS],
-    cache=True,
-    nogil=True,
-)
-def widen_into(value_V, first, length, take_N, gather, out_NL):
-    """Rows of L tokens as int64."""
-    for i in range(out_NL.shape[0]):
-        at = first + (take_N[i] if gather else i) * length
-        for j in range(length):
-            out_NL[i, j] = value_V[at + j]
 
 
 @njit(
@@ -86,8 +73,8 @@ def mask_into(token_NL, uniform_NU, share_3, id_3, special_S, label_NL):
         id_3: id of the mask; size of the vocabulary; label of tokens that were not chosen.
         special_S: ids that are never chosen.
     """
-    choose, masked, random = share_3
-    mask, size, ignore = id_3
+    choose, masked, random = share_3[0], share_3[1], share_3[2]
+    mask, size, ignore = id_3[0], id_3[1], id_3[2]
     for i in range(token_NL.shape[0]):
         for j in range(token_NL.shape[1]):
             token = token_NL[i, j]
@@ -154,13 +141,13 @@ def _cuts(total, parts, uniform, at, cut):
 def corrupt_into(token_V, offset_N1, uniform_NU, count_N2, sentinel_2, cut_L, input_NA, target_NB, length_N2):
     """T5's span corruption: spans of noise become sentinels in the inputs; targets are sentinels with their spans.
 
-    Row i of length l has count[i, 0] noise tokens in count[i, 1] spans; kept and noise spans alternate, kept first, and the
-    lengths are random with every way to divide alike. sentinel_2: first sentinel's id, step to the next. cut_L: room for 2 L.
-    length_N2: lengths of the inputs and targets made. Without noise tokens the inputs are the row, the targets empty.
+    Row i has count[i, 0] noise tokens in count[i, 1] spans; kept and noise spans alternate, kept first, and their lengths
+    are random with every way to divide alike. sentinel_2: first sentinel's id, step to the next. cut_L: room for 2 L.
+    length_N2: lengths of the inputs and targets made. Without spans the inputs are the row, the targets empty.
     """
     for i in range(count_N2.shape[0]):
         start, size = offset_N1[i], offset_N1[i + 1] - offset_N1[i]
-        noise, spans = count_N2[i]
+        noise, spans = count_N2[i, 0], count_N2[i, 1]
         a, b = 0, 0
         if spans == 0:
             for j in range(size):
@@ -172,17 +159,14 @@ def corrupt_into(token_V, offset_N1, uniform_NU, count_N2, sentinel_2, cut_L, in
         _cuts(noise, spans, uniform_NU[i], size - noise, noise_cut)
         at, kept, lost = start, 0, 0
         for span in range(spans):
-            while kept < size - noise and (kept == 0 or kept_cut[kept] == 0 or a == 0):
+            begun = False
+            while kept < size - noise and (not begun or kept_cut[kept] == 0):
                 input_NA[i, a] = token_V[at]
-                a, at, kept = a + 1, at + 1, kept + 1
-                if kept < size - noise and kept_cut[kept] == 1:
-                    break
+                a, at, kept, begun = a + 1, at + 1, kept + 1, True
             sentinel = sentinel_2[0] + span * sentinel_2[1]
             input_NA[i, a], target_NB[i, b] = sentinel, sentinel
-            a, b = a + 1, b + 1
-            while lost < noise:
+            a, b, begun = a + 1, b + 1, False
+            while lost < noise and (not begun or noise_cut[lost] == 0):
                 target_NB[i, b] = token_V[at]
-                b, at, lost = b + 1, at + 1, lost + 1
-                if lost < noise and noise_cut[lost] == 1:
-                    break
+                b, at, lost, begun = b + 1, at + 1, lost + 1, True
         length_N2[i, 0], length_N2[i, 1] = a, b
