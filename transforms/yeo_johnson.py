@@ -1,11 +1,13 @@
 """Yeo and Johnson's power transform, and the lambda of greatest likelihood (Biometrika 87, 2000)."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
-_BRACKET = (-8.0, 8.0)
-"""Where lambda is sought; beyond, a column is so skewed that one value decides."""
+_GOLDEN = (5.0**0.5 - 1.0) / 2.0
+_FARTHEST = 1e4
+"""Lambda is not sought beyond: there one value decides."""
 
 
 def yeo_johnson(x: NDArray[np.float64], power: float) -> NDArray[np.float64]:
@@ -34,10 +36,19 @@ def best_lambda(x: NDArray[np.float64], weight: NDArray[np.int64]) -> float:
         found = total / 2 * np.log(variance) - (power - 1.0) * jacobian if variance > 0 else np.inf
         return float(found) if np.isfinite(found) else np.inf
 
-    low, high = _BRACKET
+    reach = 4.0
+    while True:
+        found = _least(loss, -reach, reach)
+        if abs(found) < 0.99 * reach or reach > _FARTHEST:
+            return found
+        reach *= 4.0
+
+
+def _least(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one minimum is least, by golden-section search."""
     inner, outer = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_inner, at_outer = loss(inner), loss(outer)
-    while high - low > 1e-9:
+    while high - low > 1e-9 * max(1.0, abs(low), abs(high)):
         if at_inner <= at_outer:
             high, outer, at_outer = outer, inner, at_inner
             inner = high - _GOLDEN * (high - low)
