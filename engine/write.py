@@ -21,13 +21,11 @@ from forebay.engine.plan import Plan, make_plan
 from forebay.engine.run_unit import Shared, Target, UnitReport, run_unit
 from forebay.engine.work_unit import WorkUnit, make_units
 from forebay.engine.write_options import WriteOptions
+from forebay.engine.write_report import QUARANTINE, STATE, WriteReport, make_manifest, make_report
 from forebay.formats.errors import SpecError, StateError
 from forebay.formats.manifest import Manifest, has_manifest
 from forebay.formats.source import Source
 from forebay.formats.store import store_for
-
-QUARANTINE = "quarantine.parquet"
-STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +36,6 @@ class Progress:
     nbytes: int
     total_bytes: int
     bad: int
-
-
-@dataclass(frozen=True, slots=True)
-class WriteReport:
-    """What a run did."""
-
-    path: str
-    read: int
-    written: int
-    filtered: dict[str, int]
-    bad: dict[str, int]
-    shards: int
-    nbytes: int
-    """Bytes of the shards."""
-    resumed_units: int
-    """Units that an earlier, interrupted run had finished."""
-    peak_memory: int
-    """Largest resident size seen, in bytes; 0 when worker processes did the work."""
-    already_done: bool = False
-    """The output was there, complete and of this very plan: nothing was done."""
 
 
 def write(
@@ -86,7 +64,7 @@ def write(
     store, directory = store_for(path)
     done = _finished(store, directory, identity, options)
     if done:
-        return _report(path, done, [], 0, 0, already_done=True)
+        return make_report(path, done, [], 0, 0, already_done=True)
     store.make_directory(directory)
     units = make_units(source.fragments(), target_bytes=_size(options.unit_bytes))
     if not store.local:
@@ -99,7 +77,7 @@ def write(
         reports = run.all(units, journal)
         manifest = _finish(run, reports, identity)
         journal.remove()
-    return _report(path, manifest, reports, resumed, run.shared.memory.peak)
+    return make_report(path, manifest, reports, resumed, run.shared.memory.peak)
 
 
 class _Run:
@@ -217,36 +195,11 @@ def _finish(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
         tables = [pq.read_table(f"{target.directory}/{name}") for name in quarantined]
         with target.store.publish(f"{target.directory}/{QUARANTINE}") as stream:
             pq.write_table(pa.concat_tables(tables), stream, compression="zstd")
-    manifest = _manifest(run, reports, identity)
+    manifest = make_manifest((run.source, run.graph, run.plan), run.target, reports, identity)
     manifest.write(target.store, target.directory)
     for name in quarantined:
         target.store.delete(f"{target.directory}/{name}")
     return manifest
-
-
-def _manifest(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
-    target, state = run.target, ""
-    if any(one is not None for one in run.graph.states):
-        from forebay.transforms.fit import save_state
-
-        state = STATE
-        save_state(run.graph.transforms, run.graph.states, run.source.schema, f"{target.directory}/{STATE}")
-    counts = {
-        "read": sum(one.read for one in reports),
-        "written": sum(info.rows for one in reports for info in one.shard_infos()),
-        "filtered": _summed([one.filtered for one in reports]),
-        "set_aside": _summed([one.bad for one in reports]),
-    }
-    return Manifest(
-        format=target.options.format,
-        schema=run.plan.schema,
-        shards=tuple(info for one in reports for info in one.shard_infos()),
-        fingerprint=identity,
-        sources=tuple(path.rsplit("/", 1)[-1] for path in run.source.paths),
-        graph=tuple(run.graph.to_json()),
-        state=state,
-        counts=counts,
-    )
 
 
 def _write_remote(
@@ -259,41 +212,9 @@ def _write_remote(
     threads = target.options.threads or available_threads()
     reports = list(run._run(units, min(threads, max(len(units), 1))))
     run.shared.budget.check_end()
-    manifest = _manifest(run, reports, identity)
+    manifest = make_manifest((run.source, run.graph, run.plan), run.target, reports, identity)
     manifest.write(target.store, target.directory)
-    return _report(target.directory, manifest, reports, 0, run.shared.memory.peak)
-
-
-def _report(
-    path: str, manifest: Manifest, reports: list[UnitReport], resumed: int, peak: int, *, already_done: bool = False
-) -> WriteReport:
-    counts = manifest.counts
-    report = WriteReport(
-        path=path,
-        read=counts["read"],
-        written=manifest.rows,
-        filtered=counts["filtered"],
-        bad=counts["set_aside"],
-        shards=len(manifest.shards),
-        nbytes=sum(one.nbytes for one in manifest.shards),
-        resumed_units=resumed,
-        peak_memory=peak,
-        already_done=already_done,
-    )
-    gone = sum(report.filtered.values()) + sum(report.bad.values())
-    if report.read != report.written + gone:  # nothing is lost in silence, not even by a mistake of ours
-        raise StateError(
-            f"{path}: {report.read} rows read, {report.written} written, {gone} taken out: rows are missing"
-        )
-    return report
-
-
-def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part in parts:
-        for key, count in part.items():
-            total[key] = total.get(key, 0) + count
-    return dict(sorted(total.items()))
+    return make_report(target.directory, manifest, reports, 0, run.shared.memory.peak)
 
 
 def _size(value: int | str) -> int:

@@ -5,6 +5,7 @@ setting is wrong; 3 the input cannot be found or read; 130 stopped by Ctrl-C.
 """
 
 import sys
+from typing import Any
 
 import typer
 
@@ -36,29 +37,35 @@ def version(show: bool = typer.Option(False, "--version", help="Show the version
         raise typer.Exit
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+# UsageError: what typer raises for a wrong command line. Its home has moved between versions, its subclass has not.
+_Usage: Any = typer.BadParameter.__mro__[1]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; the exit code."""
     try:
         found = app(args=arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _stopped()
     except typer.Exit as stop:
         return stop.exit_code
-    except KeyboardInterrupt:
-        complain("stopped; run the same command again to go on where it stopped")
-        return 130
+    except _Usage as error:
+        error.show()
+        return 2
     except ForebayError as error:
         complain(str(error))
         return exit_code(error)
-    except Exception as error:
-        import click
-
-        if isinstance(error, click.exceptions.Abort):
-            complain("stopped; run the same command again to go on where it stopped")
-            return 130
-        if isinstance(error, click.ClickException):
-            error.show()
-            return 2
-        raise  # a mistake of ours: the stack is what we need to see
+    if found == INTERRUPTED:  # typer turns Ctrl-C into this when it can
+        return _stopped()
     return found if isinstance(found, int) else 0
+
+
+def _stopped() -> int:
+    complain("stopped; run the same command again to go on where it stopped")
+    return INTERRUPTED
 
 
 def exit_code(error: ForebayError) -> int:

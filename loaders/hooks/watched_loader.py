@@ -66,7 +66,7 @@ def _watched_class(cls: type) -> type:
         if isinstance(state, dict):
             state = {key: value for key, value in state.items() if key != _WATCHER}
         # pickle insists that copyreg.__newobj__ makes the object's own class, so a function of ours stands in for it.
-        return (_new if rebuild is copyreg.__newobj__ else rebuild, args, state, *rest)  # type: ignore[attr-defined]
+        return (_new if rebuild is copyreg.__newobj__ else rebuild, args, state, *rest)  # type: ignore[attr-defined]  # typeshed lacks copyreg.__newobj__
 
     self_reduce: Any = cls.__reduce_ex__
     body = {"__iter__": watched_iter, "__reduce_ex__": unwatched_reduce, "__module__": cls.__module__, "__slots__": ()}
