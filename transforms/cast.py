@@ -19,17 +19,17 @@ from forebay.transforms.transform import Apply, Kind, Rows, State
 class Cast:
     """Convert columns to another type.
 
-    A floating value becomes an integer by dropping its fraction. Large integers lose digits as floats, and doubles beyond
-    float32's range become infinite; neither counts as not fitting. NaN fits no integer. Text is parsed as a number, date or
-    time where the type asks for it. Null stays null.
+    A floating value becomes an integer by dropping its fraction. Large integers lose digits as floats, and doubles
+    beyond float32's range become infinite; neither counts as not fitting. NaN fits no integer. Text is parsed as a
+    number, date or time where the type asks for it. Null stays null.
     """
 
     columns: tuple[str, ...]
     dtype: str
     """Arrow's name of the type: "float32", "int64", "string", "timestamp[ms]", "bool"."""
     overflow: Literal["raise", "clip", "null"] = field(default="raise", kw_only=True)
-    """What happens to a value that does not fit. "raise": its row is bad. "clip": the nearest value that fits (NaN and text
-    that is no number are bad still). "null": null."""
+    """What happens to a value that does not fit. "raise": its row is bad. "clip": the nearest value that fits (NaN
+    and text that is no number are bad still). "null": null."""
 
     kind: ClassVar[Kind] = "row"
     family: ClassVar[str] = "columns"

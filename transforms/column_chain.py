@@ -35,7 +35,8 @@ class Instruction:
     f: tuple[float, ...] = ()
     i: tuple[int, ...] = ()
     table: NDArray[Any] | None = None
-    """Parameters of a called function; the stage keeps them alive, `i[2]` and `i[3]` become their address and length."""
+    """Parameters of a called function; the stage keeps them alive, `i[2]` and `i[3]` become their address and
+    length."""
     reason: str = ""
     """Why a row that this instruction finds bad is bad."""
 

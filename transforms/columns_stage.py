@@ -22,7 +22,8 @@ _CALLS = np.array([unpack_into.address, load_into.address, store_into.address], 
 _NO_BAD = np.zeros(0, np.uint8)
 _IN_ORDER = np.zeros(0, np.int64)
 _KEPT = 256
-"""Batches whose addresses are remembered: a loader comes back to the same memory-mapped ones for each training batch."""
+"""Batches whose addresses are remembered: a loader comes back to the same memory-mapped ones for each training
+batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Lane:
 
 
 class ColumnsStage:
-    """A fused run of element-wise transforms (a `Stage` and a `SlotStage`). Thread-safe: it only remembers addresses."""
+    """A fused run of element-wise transforms (a `Stage` and a `SlotStage`). Thread-safe: it only remembers
+    addresses."""
 
     def __init__(
         self, label: str, before: pa.Schema, schema: pa.Schema, written: Mapping[str, tuple[Lane, ...]]
@@ -145,7 +147,8 @@ class ColumnsStage:
         return table
 
     def _remembered(self, batch: pa.RecordBatch) -> NDArray[np.int64]:
-        """`_table` of a batch, remembered while the batch lives: that of a memory-mapped shard comes up for each batch."""
+        """`_table` of a batch, remembered while the batch lives: that of a memory-mapped shard comes up for each
+        batch."""
         key = id(batch)
         seen = self._seen.get(key)
         if seen is not None and seen[0]() is batch:
@@ -208,7 +211,8 @@ def _stacked(type: pa.DataType) -> bool:
 
 
 def _new_column(lane: Lane, source: pa.Array, fields: NDArray[np.int64]) -> pa.Array:
-    """A column to write to, with the source's validity; it starts at the same bit of a byte, so that the bitmap is shared."""
+    """A column to write to, with the source's validity; it starts at the same bit of a byte, so that the bitmap is
+    shared."""
     validity = None if lane.fills or not source.null_count else source.buffers()[0]
     skip = source.offset & 7 if validity else 0
     size, n = NUMPY[lane.type].itemsize, len(source)

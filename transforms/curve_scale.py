@@ -1,4 +1,5 @@
-"""Scaling by a curve: Log1p, PowerTransform, QuantileTransform. Floating columns keep their type, integers become float32.
+"""Scaling by a curve: Log1p, PowerTransform, QuantileTransform. Floating columns keep their type, integers become
+float32.
 
 Null stays null, NaN stays NaN; neither counts when learning.
 """
@@ -53,8 +54,8 @@ class Log1p:
 class PowerTransform:
     """Yeo and Johnson's transform with the lambda that makes the column most like a normal one, then standardized.
 
-    As scikit-learn's PowerTransformer. Lambda, mean and deviation are learned from all values up to 65,536 of them, beyond
-    that from a quantile sketch. A constant column keeps lambda 1 and becomes 0.
+    As scikit-learn's PowerTransformer. Lambda, mean and deviation are learned from all values up to 65,536 of them,
+    beyond that from a quantile sketch. A constant column keeps lambda 1 and becomes 0.
     """
 
     columns: tuple[str, ...]

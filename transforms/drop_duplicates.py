@@ -14,11 +14,12 @@ from forebay.transforms.transform import Accumulator, Keep, Kind, Rows, State
 
 @dataclass(frozen=True, slots=True)
 class DropDuplicates:
-    """Drop rows whose key, or whole content, occurred before, in the order of the source. Null equals null, NaN equals NaN.
+    """Drop rows whose key, or whole content, occurred before, in the order of the source. Null equals null, NaN equals
+    NaN.
 
-    It learns which rows are first from all of them, so it is fitted like any other; what it learned (the ids of the rows that
-    go) belongs to that very source. The distinct keys are held in memory, by Polars, while it learns. In serving, where
-    filters do not run, it does nothing.
+    It learns which rows are first from all of them, so it is fitted like any other; what it learned (the ids of the
+    rows that go) belongs to that very source. The distinct keys are held in memory, by Polars, while it learns. In
+    serving, where filters do not run, it does nothing.
     """
 
     columns: tuple[str, ...] | None = None

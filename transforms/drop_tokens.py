@@ -15,7 +15,8 @@ from forebay.transforms.transform import Apply, Kind, Rows, State
 
 @dataclass(frozen=True, slots=True)
 class DropTokens:
-    """Each token goes with the given probability; a row that had tokens keeps at least one. Null becomes an empty row."""
+    """Each token goes with the given probability; a row that had tokens keeps at least one. Null becomes an empty
+    row."""
 
     column: str
     """Lists of tokens."""

@@ -18,8 +18,9 @@ _ID = "forebay sample id"
 class FillForward:
     """Replace null, and NaN, by the last value before it in the order of the source; a row before any value stays null.
 
-    What comes before a row may lie in another shard, so the fills are learned from all of the data (held in memory by Polars
-    meanwhile: key, values and ids) and belong to that very source. In serving there is no row before, so null stays null.
+    What comes before a row may lie in another shard, so the fills are learned from all of the data (held in memory by
+    Polars meanwhile: key, values and ids) and belong to that very source. In serving there is no row before, so null
+    stays null.
     """
 
     columns: tuple[str, ...]

@@ -24,14 +24,15 @@ Strategy = Literal["constant", "mean", "median", "mode"]
 class FillNull:
     """Replace null, and in floating columns NaN, by a value: given, or learned from the data.
 
-    An integer column gets the learned value rounded to the nearest integer (halves to even). A column without any value to
-    learn from is refused when the statistics are used.
+    An integer column gets the learned value rounded to the nearest integer (halves to even). A column without any
+    value to learn from is refused when the statistics are used.
     """
 
     columns: tuple[str, ...]
     strategy: Strategy = field(default="constant", kw_only=True)
-    """"constant": `value`. "mean", "median" (exact up to 65,536 values, then a sketch), "mode" (most frequent; of equally
-    frequent ones the least): learned by `.fit()`. To carry the last value forward within a key, use `FillForward`."""
+    """"constant": `value`. "mean", "median" (exact up to 65,536 values, then a sketch), "mode" (most frequent; of
+    equally frequent ones the least): learned by `.fit()`. To carry the last value forward within a key, use
+    `FillForward`."""
     value: float | int | str | None = field(default=None, kw_only=True)
     """The constant."""
     nan: bool = field(default=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Fusion of the family "columns": neighbouring element-wise transforms become one pass over memory.
 
-A run of element-wise transforms becomes one `ColumnsStage`: each column's instructions one after another, all columns in
-one kernel call. Where a transform of the family cannot be expressed in instructions (a conversion from text, say), the run
-is cut there and the pieces follow one another in a `PiecesStage`.
+A run of element-wise transforms becomes one `ColumnsStage`: each column's instructions one after another, all columns
+in one kernel call. Where a transform of the family cannot be expressed in instructions (a conversion from text, say),
+the run is cut there and the pieces follow one another in a `PiecesStage`.
 """
 
 from collections.abc import Sequence

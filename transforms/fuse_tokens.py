@@ -16,8 +16,8 @@ def fuse(
 ) -> Stage:
     """One stage for neighbours of the family "tokens".
 
-    Each changes the length or the type of its rows, so there is no pass over memory to share; what this adds is that the
-    last one, where it is `ShiftTokens`, writes into the training batch.
+    Each changes the length or the type of its rows, so there is no pass over memory to share; what this adds is that
+    the last one, where it is `ShiftTokens`, writes into the training batch.
     """
     pieces: list[Stage] = []
     for one, state, op in zip(transforms, states, ops, strict=True):

@@ -18,8 +18,8 @@ from forebay.transforms.transform import Apply, Kind, Rows, State
 class MaskTokens:
     """Choose 15 % of the tokens; of those 80 % become the mask, 10 % a random token, 10 % stay (Devlin et al., 2019).
 
-    The column of rows of L tokens becomes two int64 tensors of shape (L,): the tokens, and labels that hold the token where it
-    was chosen and -100 elsewhere. The masks are new in each epoch and the same for any number of workers.
+    The column of rows of L tokens becomes two int64 tensors of shape (L,): the tokens, and labels that hold the token
+    where it was chosen and -100 elsewhere. The masks are new in each epoch and the same for any number of workers.
     """
 
     column: str

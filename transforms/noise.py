@@ -1,7 +1,7 @@
 """Augmentation of tables: GaussianNoise, MaskFeatures, SwapNoise.
 
-All draws belong to the sample (see `randomness`): the same row gets the same noise in any batch, on any number of workers,
-and another one in the next epoch. Null stays null.
+All draws belong to the sample (see `randomness`): the same row gets the same noise in any batch, on any number of
+workers, and another one in the next epoch. Null stays null.
 """
 
 from collections.abc import Callable
@@ -95,8 +95,8 @@ class MaskFeatures:
 class SwapNoise:
     """Replace values by those of other rows of the same column, each with the given probability.
 
-    The other row is drawn from an even sample of the data that is learned when fitting, not from the batch, so the noise does
-    not depend on which rows share one.
+    The other row is drawn from an even sample of the data that is learned when fitting, not from the batch, so the
+    noise does not depend on which rows share one.
     """
 
     columns: tuple[str, ...]

@@ -20,8 +20,9 @@ from forebay.transforms.value_counts import ValueCounts
 class OneHot:
     """Replace the column by a float32 tensor column of shape (size,): 1 at the place of the value, 0 elsewhere.
 
-    The categories are learned and stand in ascending order, as in scikit-learn's OneHotEncoder; places behind the last stay
-    0. The size is given, not learned, because a plan knows the shape of a batch before any data is read. Null is all zeros.
+    The categories are learned and stand in ascending order, as in scikit-learn's OneHotEncoder; places behind the last
+    stay 0. The size is given, not learned, because a plan knows the shape of a batch before any data is read. Null is
+    all zeros.
     """
 
     column: str

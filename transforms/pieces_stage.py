@@ -14,7 +14,7 @@ from forebay.transforms.stage import SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Apply, Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Alone:
     """A transform of the family that does not fuse."""
 
@@ -27,7 +27,7 @@ class Alone:
         return self.apply(batch, rows)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PiecesStage:
     """Pieces one after another; the last writes into the slot."""
 
@@ -43,9 +43,9 @@ class PiecesStage:
         for one in self.pieces:
             reads.update((name, None) for name in one.reads if name not in made)
             made |= set(one.schema.names) - set(self.before.names)
-        object.__setattr__(self, "label", "+".join(one.label for one in self.pieces))
-        object.__setattr__(self, "reads", tuple(reads))
-        object.__setattr__(self, "schema", self.pieces[-1].schema)
+        self.label = "+".join(one.label for one in self.pieces)
+        self.reads = tuple(reads)
+        self.schema = self.pieces[-1].schema
 
     def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
         for one in self.pieces:

@@ -17,10 +17,10 @@ class QuantileSketch:
     """A deterministic sketch of compactors (Manku, Rajagopalan, Lindsay, SIGMOD 1998; the buffers of KLL, Karnin, Lang,
     Liberty, FOCS 2016, without their coin).
 
-    Level h holds values that stand for 2^h each. A full level is sorted and every second value goes a level up; whether
-    the odd or the even ones alternates from one halving to the next, so the errors tend to cancel. Each halving of level h
-    moves any rank by at most 2^h; `rank_error` adds that up, so the bound is what this very data made, not an expectation:
-    with n values about log2(n / CAPACITY) / CAPACITY of them. Null and NaN do not count.
+    Level h holds values that stand for 2^h each. A full level is sorted and every second value goes a level up;
+    whether the odd or the even ones alternates from one halving to the next, so the errors tend to cancel. Each
+    halving of level h moves any rank by at most 2^h; `rank_error` adds that up, so the bound is what this very data
+    made, not an expectation: with n values about log2(n / CAPACITY) / CAPACITY of them. Null and NaN do not count.
     """
 
     count: int = 0

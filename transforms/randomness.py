@@ -1,7 +1,8 @@
 """Randomness that belongs to the sample: a draw is a pure function of (seed, epoch, sample id, op, index of the draw).
 
 So a sample gets the same augmentation whatever the number of workers, threads or ranks and whatever batch it lands in.
-Letters: N rows, D draws a row. The first draws do not depend on D: `uniforms(rows, op, 2)` begins `uniforms(rows, op, 5)`.
+Letters: N rows, D draws a row. The first draws do not depend on D: `uniforms(rows, op, 2)` begins `uniforms(rows, op,
+5)`.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Linear scaling: Standardize, MinMaxScale, RobustScale. The definitions are those of scikit-learn's scalers.
 
-Arithmetic is in double precision, rounded once to the column's type. A floating column keeps its type; an integer column
-becomes float32. Null stays null, NaN stays NaN; neither counts when learning.
+Arithmetic is in double precision, rounded once to the column's type. A floating column keeps its type; an integer
+column becomes float32. Null stays null, NaN stays NaN; neither counts when learning.
 """
 
 from collections.abc import Mapping

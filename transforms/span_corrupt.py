@@ -16,11 +16,13 @@ from forebay.transforms.transform import Apply, Kind, Rows, State
 
 @dataclass(frozen=True, slots=True)
 class SpanCorrupt:
-    """Replace random spans by sentinels; the targets are the sentinels, each with the span it replaced (Raffel et al., 2020).
+    """Replace random spans by sentinels; the targets are the sentinels, each with the span it replaced (Raffel et al.,
+    2020).
 
     Lists of tokens become two columns of lists of int64. Of a row of l tokens round(density l) are noise, in
-    round(noise / mean_span) spans, never fewer than one nor more than there are kept tokens; kept and noise spans alternate,
-    kept first, as in T5's random_spans_noise_mask. Rows of fewer than two tokens are left whole, with empty targets.
+    round(noise / mean_span) spans, never fewer than one nor more than there are kept tokens; kept and noise spans
+    alternate, kept first, as in T5's random_spans_noise_mask. Rows of fewer than two tokens are left whole, with empty
+    targets.
     """
 
     column: str

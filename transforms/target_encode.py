@@ -19,9 +19,10 @@ from forebay.transforms.transform import Accumulator, Apply, Kind, Rows, State
 class TargetEncode:
     """Replace a category by (sum of targets + smoothing * mean) / (count + smoothing), as float32.
 
-    Cross-fitted: rows are divided into folds by a hash of their sample id, and a row is encoded by the other folds' targets,
-    so it does not leak its own. A row that was not in the data (in serving) is encoded by all of them. A category that was
-    not learned, and null, become the mean. The smoothing is that of scikit-learn's TargetEncoder with a number.
+    Cross-fitted: rows are divided into folds by a hash of their sample id, and a row is encoded by the other folds'
+    targets, so it does not leak its own. A row that was not in the data (in serving) is encoded by all of them. A
+    category that was not learned, and null, become the mean. The smoothing is that of scikit-learn's TargetEncoder
+    with a number.
     """
 
     columns: tuple[str, ...]
@@ -76,7 +77,8 @@ class TargetEncode:
         return apply
 
     def _encodings(self, state: State, name: str, type: pa.DataType) -> tuple[pa.Array, NDArray[np.float64]]:
-        """(categories, (K + 1, folds + 1) means: for each fold those of the others, last those of all; last row: unknown)."""
+        """(categories, (K + 1, folds + 1) means: for each fold those of the others, last those of all; last row:
+        unknown)."""
         categories = state[f"categories {name}"].cast(type)
         shape = (len(categories), self.folds)
         count_KF = np.asarray(state[f"counts {name}"].to_numpy(zero_copy_only=False), np.float64).reshape(shape)
@@ -102,7 +104,8 @@ def fold(ids: NDArray[np.uint64], folds: int) -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class TargetSums:
-    """Count and sum of the target for each category and fold. Sums are made in row order, so they do not depend on threads."""
+    """Count and sum of the target for each category and fold. Sums are made in row order, so they do not depend on
+    threads."""
 
     columns: tuple[str, ...]
     target: str

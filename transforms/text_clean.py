@@ -58,7 +58,8 @@ class NormalizeUnicode:
 
     columns: tuple[str, ...]
     form: Literal["NFC", "NFKC", "NFD", "NFKD"] = field(default="NFC", kw_only=True)
-    """NFC composes accents; NFKC also replaces look-alikes (ligatures, full-width letters), which loses distinctions."""
+    """NFC composes accents; NFKC also replaces look-alikes (ligatures, full-width letters), which loses
+    distinctions."""
 
     kind: ClassVar[Kind] = "row"
     version: ClassVar[int] = 1
@@ -84,8 +85,8 @@ class NormalizeUnicode:
 class FixText:
     """Mend text that was decoded with the wrong encoding ("sÃ³" becomes "só"), by ftfy.
 
-    Only texts that are not plain ASCII are looked at: ftfy changes ASCII only in its entities and control characters, which
-    stay. Needs `pip install 'forebay[text]'`. Python code, one text at a time.
+    Only texts that are not plain ASCII are looked at: ftfy changes ASCII only in its entities and control characters,
+    which stay. Needs `pip install 'forebay[text]'`. Python code, one text at a time.
     """
 
     columns: tuple[str, ...]

@@ -20,7 +20,8 @@ _ALL: NDArray[np.int64] = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class ShiftTokens:
-    """Inputs are a row's first L tokens, labels its last L; both are int64 tensors of shape (L,). The column itself goes.
+    """Inputs are a row's first L tokens, labels its last L; both are int64 tensors of shape (L,). The column itself
+    goes.
 
     In a training batch the rows are gathered from the (memory-mapped) shard and widened straight into both tensors.
     """
@@ -67,7 +68,8 @@ class ShiftStage:
     """`ShiftTokens` bound: a `Stage` and a `SlotStage`."""
 
     def __init__(self, spec: ShiftTokens, schema: pa.Schema) -> None:
-        self.label, self.reads, self.schema = "ShiftTokens", (spec.column,), spec.output_schema(schema)
+        self.label, self.schema = "ShiftTokens", spec.output_schema(schema)
+        self.reads: tuple[str, ...] = (spec.column,)
         self._spec, self._length = spec, row_length(spec, schema, spec.column)
 
     def tensors(self) -> Mapping[str, TensorSpec]:

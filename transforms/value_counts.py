@@ -27,7 +27,8 @@ class ValueCounts:
         self._add(later._parts)
 
     def finish(self) -> tuple[pa.Array, pa.Array]:
-        """(values, counts), most frequent first, equal counts by ascending value: the same for any split of the data."""
+        """(values, counts), most frequent first, equal counts by ascending value: the same for any split of the
+        data."""
         self._add_up()
         if not self._parts:
             return pa.array([], self.type), pa.array([], pa.int64())

@@ -75,7 +75,9 @@ def test_yeo_johnson_of_special_lambdas_equals_the_formula(power):
 @pytest.mark.parametrize("points", [7, 100, 1000])
 @pytest.mark.parametrize("kind", ["plain", "repeated", "constant"])
 def test_quantile_transform_equals_scikit_learns(output, points, kind):
-    x = {"plain": RNG.normal(size=2500), "repeated": RNG.integers(0, 9, 2500) * 1.0, "constant": np.full(2500, 3.0)}[kind]
+    x = {"plain": RNG.normal(size=2500), "repeated": RNG.integers(0, 9, 2500) * 1.0, "constant": np.full(2500, 3.0)}[
+        kind
+    ]
     reference = sk.QuantileTransformer(n_quantiles=points, output_distribution=output, subsample=None).fit(x[:, None])
     one = T.QuantileTransform(["x"], output=output, quantiles=points)
     seen = np.concatenate([x, [x.min() - 1, x.max() + 1]])

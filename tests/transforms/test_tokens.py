@@ -55,7 +55,9 @@ def test_an_empty_batch_and_a_tensor_column_pass():
 
 
 def test_what_is_no_row_of_tokens_is_refused():
-    with pytest.raises(SchemaError, match="column 'tokens' is list<item: int64>; expected rows of a fixed number of tokens"):
+    with pytest.raises(
+        SchemaError, match="column 'tokens' is list<item: int64>; expected rows of a fixed number of tokens"
+    ):
         T.ShiftTokens("tokens").output_schema(pa.schema([("tokens", pa.list_(pa.int64()))]))
     with pytest.raises(SchemaError, match="rows of 'tokens' have 1 tokens; expected 2 or more"):
         T.ShiftTokens("tokens").output_schema(pa.schema([("tokens", pa.list_(pa.int64(), 1))]))
@@ -91,7 +93,11 @@ def test_masking_follows_berts_shares():
 
 
 RAGGED = pa.RecordBatch.from_pydict(
-    {"tokens": pa.array([RNG.integers(0, 50, n).tolist() for n in RNG.integers(0, 60, 400)] + [None], pa.list_(pa.int32()))}
+    {
+        "tokens": pa.array(
+            [RNG.integers(0, 50, n).tolist() for n in RNG.integers(0, 60, 400)] + [None], pa.list_(pa.int32())
+        )
+    }
 )
 
 
@@ -107,7 +113,9 @@ def test_dropping_keeps_order_and_one_token():
 def test_spans_become_sentinels_and_targets_restore_the_row():
     one = T.SpanCorrupt("tokens", 999)
     got = apply(one, RAGGED)
-    for row, x, y in zip(*(RAGGED["tokens"].to_pylist(), *(got[k].to_pylist() for k in ("input_ids", "labels"))), strict=True):
+    for row, x, y in zip(
+        *(RAGGED["tokens"].to_pylist(), *(got[k].to_pylist() for k in ("input_ids", "labels"))), strict=True
+    ):
         row = row or []
         spans: dict = {}
         for token in y:

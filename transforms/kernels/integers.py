@@ -6,8 +6,8 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 MODULO, ABS, REPLACE, HASH, LOOKUP = range(5)
-"""Codes. Their parameters, an array of int64: divisor > 0; none; old, new; buckets, seed, first; ascending values, then their
-codes, then the code of any other value."""
+"""Codes. Their parameters, an array of int64: divisor > 0; none; old, new; buckets, seed, first; ascending values,
+then their codes, then the code of any other value."""
 
 
 @njit(error_model="numpy")

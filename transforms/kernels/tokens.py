@@ -98,8 +98,8 @@ def mask_into(token_NL, uniform_NU, share_3, id_3, special_S, label_NL):
 def keep_into(offset_N1, draw_N, uniform_U, drop, keep_V):
     """Which tokens of ragged rows stay: each goes with probability `drop`, but a row keeps at least its first survivor.
 
-    Row i holds tokens offset[i] to offset[i + 1] and its draws begin at uniform draw[i]; if all of its tokens would go, the
-    one with the greatest draw stays.
+    Row i holds tokens offset[i] to offset[i + 1] and its draws begin at uniform draw[i]; if all of its tokens would
+    go, the one with the greatest draw stays.
     """
     for i in range(draw_N.size):
         best, kept = offset_N1[i], False
@@ -141,9 +141,10 @@ def _cuts(total, parts, uniform, at, cut):
 def corrupt_into(token_V, offset_N1, uniform_NU, count_N2, sentinel_2, cut_L, input_NA, target_NB, length_N2):
     """T5's span corruption: spans of noise become sentinels in the inputs; targets are sentinels with their spans.
 
-    Row i has count[i, 0] noise tokens in count[i, 1] spans; kept and noise spans alternate, kept first, and their lengths
-    are random with every way to divide alike. sentinel_2: first sentinel's id, step to the next. cut_L: room for 2 L.
-    length_N2: lengths of the inputs and targets made. Without spans the inputs are the row, the targets empty.
+    Row i has count[i, 0] noise tokens in count[i, 1] spans; kept and noise spans alternate, kept first, and their
+    lengths are random with every way to divide alike. sentinel_2: first sentinel's id, step to the next. cut_L: room
+    for 2 L. length_N2: lengths of the inputs and targets made. Without spans the inputs are the row, the targets
+    empty.
     """
     for i in range(count_N2.shape[0]):
         start, size = offset_N1[i], offset_N1[i + 1] - offset_N1[i]
