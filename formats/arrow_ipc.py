@@ -2,59 +2,113 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 
-from forebay.formats.errors import CorruptError
+from forebay.formats.errors import CorruptError, ForebayError
 from forebay.formats.fragment import Fragment
 from forebay.formats.reader import Layout, ReadRequest
+from forebay.formats.remote_layout import arrow_ranges
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
+
+_MAGIC = b"ARROW1"
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowReader:
-    """Reads files of the IPC file format, plain or with compressed buffers (LZ4, ZSTD)."""
+    """Reads the IPC file format and, since Hugging Face datasets keep it under the same suffix, the IPC stream format.
+
+    Plain buffers of a local file are used where they lie; compressed ones (LZ4, ZSTD) are decompressed for the columns
+    that are asked for.
+    """
 
     def layout(self, store: Store, path: str) -> Layout:
-        file = _open(store, path)
         size = store.info(path).size
-        count = file.num_record_batches
+        schema, counts = _look(store, path)
         fragments = tuple(
             Fragment(
                 path=path,
                 format="arrow",
                 start=index,
                 stop=index + 1,
-                rows=_batch(file, index, path).num_rows,
-                nbytes=size // max(count, 1),
+                rows=rows,
+                nbytes=size // len(counts),
             )
-            for index in range(count)
+            for index, rows in enumerate(counts)
         )
-        return Layout(file.schema, fragments)
+        return Layout(schema, fragments)
 
     def read(self, store: Store, fragment: Fragment, request: ReadRequest) -> Iterator[pa.RecordBatch]:
-        file = _open(store, fragment.path)
-        for index in range(fragment.start, fragment.stop):
-            batch = _batch(file, index, fragment.path)
-            names = [name for name in request.schema.names if name in batch.schema.names]
-            yield conform(batch.select(names), request.schema)
+        path = fragment.path
+        wanted = set(request.schema.names)
+        for batch in _batches(store, path, range(fragment.start, fragment.stop), wanted):
+            yield conform(batch, request.schema, path=path, fill_missing=request.fill_missing)
 
     def open_batches(self, store: Store, path: str) -> list[pa.RecordBatch]:
-        file = _open(store, path)
-        return [_batch(file, index, path) for index in range(file.num_record_batches)]
+        return list(_batches(store, path, None, None))
 
 
-def _open(store: Store, path: str) -> pa.ipc.RecordBatchFileReader:
+def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
+    """Schema, and rows of each batch, decompressing as little as possible: the column with the smallest values."""
+    schema = _schema(store, path)
+    fixed = [(one.type.bit_width, one.name) for one in schema if pa.types.is_primitive(one.type)]
+    narrowest = {min(fixed)[1]} if fixed else set(schema.names[:1])
+    return schema, [batch.num_rows for batch in _batches(store, path, None, narrowest)]
+
+
+def _schema(store: Store, path: str) -> pa.Schema:
     try:
-        return pa.ipc.open_file(store.memory_map(path))
+        file = store.memory_map(path)
+        return (pa.ipc.open_file(file) if _has_footer(file) else pa.ipc.open_stream(file)).schema
     except (OSError, pa.ArrowException) as error:
         raise CorruptError(f"{path}: not a whole Arrow IPC file: {error}") from error
 
 
-def _batch(file: pa.ipc.RecordBatchFileReader, index: int, path: str) -> pa.RecordBatch:
+def _batches(store: Store, path: str, indices: range | None, names: set[str] | None) -> Iterator[pa.RecordBatch]:
+    """Batches at `indices` (None: all), with at least the columns `names` that the file has (None: all)."""
     try:
-        return file.get_batch(index)
+        file = store.memory_map(path)
+        if _has_footer(file):
+            if indices is not None and not store.local:
+                ranges = arrow_ranges(file, path)
+                file = store.open_ranges(path, [ranges[index] for index in indices])
+            yield from _from_file(file, path, indices, names)
+        else:
+            yield from _from_stream(file, indices)
+    except ForebayError:
+        raise
     except (OSError, pa.ArrowException) as error:
-        raise CorruptError(f"{path}: record batch {index} cannot be read: {error}") from error
+        raise CorruptError(f"{path}: not a whole Arrow IPC file: {error}") from error
+
+
+def _from_file(file: Any, path: str, indices: range | None, names: set[str] | None) -> Iterator[pa.RecordBatch]:
+    opened = pa.ipc.open_file(file)
+    if names is not None:
+        fields = [at for at, name in enumerate(opened.schema.names) if name in names]
+        # Arrow takes an empty list for all fields, so the first stands in for none
+        options = pa.ipc.IpcReadOptions(included_fields=fields or [0], use_threads=False)
+        opened = pa.ipc.open_file(file, options=options)
+    for index in range(opened.num_record_batches) if indices is None else indices:
+        try:
+            yield opened.get_batch(index)
+        except ForebayError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptError(f"{path}: record batch {index} cannot be read: {error}") from error
+
+
+def _from_stream(file: Any, indices: range | None) -> Iterator[pa.RecordBatch]:
+    for index, batch in enumerate(pa.ipc.open_stream(file)):
+        if indices is None or index in indices:
+            yield batch
+        elif index >= indices.stop:
+            return
+
+
+def _has_footer(file: Any) -> bool:
+    head = bytes(file.read(len(_MAGIC)))
+    file.seek(0)
+    return head == _MAGIC

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Fragment:
     """One row group, record batch, byte range, run of image files, or tar: what a reader reads in one go.
 
-    Fragments are made by `Reader.split`, in source order, and are plain values: a runner may send them anywhere as JSON.
+    Fragments are made by `Reader.layout`, in source order, and are plain values: a runner sends them anywhere as JSON.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Image folders: a directory for each class. Columns: image (the file's bytes), label (int64), path (below the folder)."""
+"""Image folders, a directory for each class. Columns: image (bytes of the file), label (int64), path in the folder."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,11 @@ import pyarrow as pa
 from forebay.formats.errors import SourceError
 from forebay.formats.fragment import Fragment
 from forebay.formats.reader import READERS, Layout, ReadRequest
+from forebay.formats.schemas import CLASSES_KEY
 from forebay.formats.store import FileInfo, Store
 
 RUN_FILES = 64
 """Files of a fragment. Part of what sample ids mean, so it never changes."""
-
-CLASSES_KEY = b"forebay.classes"
-"""Schema metadata: JSON list of the class names, in the order of their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,8 @@ def _listing(store: Store, path: str) -> tuple[list[FileInfo], list[str]]:
     loose = [one.path for one in files if "/" not in one.path[len(path) :].strip("/")]
     if loose:
         raise SourceError(
-            f"{path}: {loose[0]} lies in no class directory; an image folder is FOLDER/CLASS/FILE ({len(loose)} such files)"
+            f"{path}: {loose[0]} lies in no class directory ({len(loose)} such files); an image folder is "
+            "FOLDER/CLASS/FILE"
         )
     if not files:
         raise SourceError(f"{path}: no images below it (known suffixes: {', '.join(suffixes)})")

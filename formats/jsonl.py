@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pajson
 
+from forebay.formats.column_types import arrow_types
 from forebay.formats.errors import CorruptError, DataError, SourceError
 from forebay.formats.fragment import Fragment
-from forebay.formats.lines import blocks, split_lines
+from forebay.formats.lines import blocks, halve, is_utf8, split_lines
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
@@ -20,35 +21,40 @@ _SAMPLE_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class JsonlReader:
-    """Column types come from the first 4 MB of each file; a later value that does not fit is a bad row."""
+    """Column types come from the first 4 MB of each file, or `types`; a later value that does not fit is a bad row.
+
+    Keys that those 4 MB do not have are not read; keys that a line lacks are null there.
+    """
+
+    types: dict[str, str] = field(default_factory=dict)
+    """Column -> Arrow type name ("int64", "string", "timestamp[us]"), where the first 4 MB would mislead or lack it."""
+
+    def __post_init__(self) -> None:
+        arrow_types(self.types, "jsonl")
 
     def layout(self, store: Store, path: str) -> Layout:
+        if store.info(path).size == 0:
+            raise SourceError(f"{path}: the file is empty, so its columns are unknown; remove it")
         fragments = split_lines(store, path, "jsonl")
-        if not fragments or store.info(path).size == 0:
-            raise SourceError(f"{path}: the file is empty, so its columns are unknown")
         sample = _first_lines(store, fragments[0])
         try:
+            _require_utf8(sample)
             schema = pajson.read_json(pa.BufferReader(sample), _one_block(sample)).schema
         except pa.ArrowInvalid as error:
-            good = [line for line in sample.splitlines() if _loads(line)[1] is None]
+            good = [line for line in sample.split(b"\n") if _loads(line)[1] is None]
             if not good:
                 raise CorruptError(f"{path}: no line is a JSON object: {error}") from error
             schema = _infer(path, good)
-        return Layout(schema, fragments)
+        found = {one.name: one.type for one in schema} | arrow_types(self.types, "jsonl")
+        return Layout(pa.schema(list(found.items())), fragments)
 
     def read(self, store: Store, fragment: Fragment, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         row = 0
         for block in blocks(store, fragment):
-            lines = block.count(b"\n") + (not block.endswith(b"\n"))
-            try:
-                table = _parse(block, request.schema)
-                if table.num_rows != sum(1 for line in block.splitlines() if line.strip()):
-                    raise pa.ArrowInvalid("several objects on a line")
-            except (pa.ArrowInvalid, pa.ArrowTypeError):
-                table = _parse_one_by_one(block, row, fragment, request)
-            row += lines
-            if table.num_rows:
-                yield from (conform(batch, request.schema) for batch in table.combine_chunks().to_batches())
+            for table in _parse(block, row, fragment, request):
+                for batch in table.combine_chunks().to_batches():
+                    yield conform(batch, request.schema, path=fragment.path)
+            row += _lines(block)
 
 
 def _first_lines(store: Store, fragment: Fragment) -> bytes:
@@ -60,9 +66,57 @@ def _one_block(data: bytes) -> pajson.ReadOptions:
     return pajson.ReadOptions(use_threads=False, block_size=max(len(data), 1))
 
 
-def _parse(block: bytes, schema: pa.Schema) -> pa.Table:
+def _lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
+
+
+def _parse(block: bytes, row: int, fragment: Fragment, request: ReadRequest) -> Iterator[pa.Table]:
+    """Tables of the good lines. A block with something wrong in it is halved until the wrong lines stand alone."""
+    try:
+        yield _parse_block(block, request.schema)
+        return
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        halves = halve(block)
+        if halves is None:
+            yield from _parse_line(block, str(error), row, fragment, request)
+            return
+    for part in halves:
+        yield from _parse(part, row, fragment, request)
+        row += _lines(part)
+
+
+def _parse_block(block: bytes, schema: pa.Schema) -> pa.Table:
+    _require_utf8(block)
+    if not block.strip():
+        return schema.empty_table()
     options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    return pajson.read_json(pa.BufferReader(block), _one_block(block), options)
+    table = pajson.read_json(pa.BufferReader(block), _one_block(block), options)
+    # An object over several lines, or several on one, parses; but then a row is no line, and a block's end matters.
+    if table.num_rows != _lines(block) and table.num_rows != sum(1 for line in block.split(b"\n") if line.strip()):
+        raise pa.ArrowInvalid("not one object on each line")
+    return table
+
+
+def _require_utf8(block: bytes) -> None:
+    if not is_utf8(block):
+        raise pa.ArrowInvalid("not UTF-8")
+
+
+def _parse_line(line: bytes, reason: str, row: int, fragment: Fragment, request: ReadRequest) -> Iterator[pa.Table]:
+    found, fault = _loads(line)
+    if fault is None:
+        try:  # JSON as Python has it, where Arrow's parser is stricter than it need be
+            values = {field.name: found.get(field.name) for field in request.schema}
+            yield pa.Table.from_pylist([values], schema=request.schema)
+            return
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            fault = reason.removeprefix("JSON parse error: ")
+    if request.on_bad_row is None:
+        raise DataError(
+            f"{fragment.path}: line {row} of the fragment at byte {fragment.start}: {fault}; mend the line, or set it "
+            "aside with on_bad='quarantine'"
+        )
+    request.on_bad_row(row, fault, line[:2000].decode("utf-8", "replace"))
 
 
 def _infer(path: str, lines: list[bytes]) -> pa.Schema:
@@ -70,9 +124,8 @@ def _infer(path: str, lines: list[bytes]) -> pa.Schema:
     merged: dict[str, pa.DataType] = {}
     for line in lines:
         for name, value in json.loads(line).items():
-            found = pa.infer_type([value])
             if name not in merged or pa.types.is_null(merged[name]):
-                merged[name] = found
+                merged[name] = pa.infer_type([value])
     if not merged:
         raise CorruptError(f"{path}: the objects have no keys")
     return pa.schema(list(merged.items()))
@@ -81,38 +134,25 @@ def _infer(path: str, lines: list[bytes]) -> pa.Schema:
 def _loads(line: bytes) -> tuple[dict[str, Any], str | None]:
     """(object, None) or ({}, why it is none)."""
     try:
-        found = json.loads(line.decode("utf-8"))
+        found = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
     except UnicodeDecodeError:
         return {}, "not UTF-8"
     except json.JSONDecodeError as error:
         return {}, f"not JSON: {error.msg} at character {error.pos}"
+    except RecursionError:
+        return {}, "not JSON: nested too deeply"
+    except _TwiceError as error:
+        return {}, f"key {error.args[0]!r} is there twice"
     return (found, None) if isinstance(found, dict) else ({}, f"a JSON {type(found).__name__}, expected an object")
 
 
-def _parse_one_by_one(block: bytes, first_row: int, fragment: Fragment, request: ReadRequest) -> pa.Table:
-    """The slow way, for blocks with something wrong in them: every line by itself, so that only the bad ones go."""
-    good = []
-    for at, line in enumerate(block.splitlines()):
-        if not line.strip():
-            continue
-        found, reason = _loads(line)
-        if reason is None:
-            row = {field.name: found.get(field.name) for field in request.schema}
-            try:
-                pa.RecordBatch.from_pylist([row], schema=request.schema)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-                reason = str(error)
-            else:
-                good.append(row)
-        if reason is not None:
-            _report(fragment, request, first_row + at, reason, line)
-    return pa.Table.from_pylist(good, schema=request.schema)
+class _TwiceError(Exception):
+    pass
 
 
-def _report(fragment: Fragment, request: ReadRequest, row: int, reason: str, line: bytes) -> None:
-    if request.on_bad_row is None:
-        raise DataError(
-            f"{fragment.path}: line {row} of the fragment at byte {fragment.start}: {reason}; mend the line, or set it aside "
-            "with on_bad='quarantine'"
-        )
-    request.on_bad_row(row, reason, line[:2000].decode("utf-8", "replace"))
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return made

@@ -1,5 +1,6 @@
 """Lines of text files: cut into byte ranges, given back in blocks of whole lines, decompressed on the way."""
 
+import codecs
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -33,11 +34,14 @@ def split_lines(store: Store, path: str, format: str, *, whole: bool = False) ->
     )
 
 
-def blocks(store: Store, fragment: Fragment) -> Iterator[bytes]:
+def blocks(store: Store, fragment: Fragment, *, quoted: bool = False) -> Iterator[bytes]:
     """The lines that begin within the fragment's bytes, as blocks of whole lines.
 
+    With `quoted`, a newline between double quotes does not end a line (the fragment must then be the whole file). A
+    byte order mark of UTF-8 at the start of the file is taken off.
+
     Raises:
-        CorruptError: the compressed stream is broken.
+        CorruptError: the compressed stream is broken, or the text is UTF-16.
     """
     codec = compression(fragment.path)
     file = store.open_input(fragment.path)
@@ -52,15 +56,18 @@ def blocks(store: Store, fragment: Fragment) -> Iterator[bytes]:
         left = fragment.stop - (fragment.start - 1 + skipped)
         if left <= 0:
             return
+    first = fragment.start == 0
     while left is None or left > 0:
         chunk = _read(stream, BLOCK_BYTES if left is None else min(BLOCK_BYTES, left), fragment.path)
         if not chunk:
             break
         left = None if left is None else left - len(chunk)
-        whole, rest = _cut(rest + chunk)
+        if first:
+            chunk, first = _without_mark(chunk, fragment.path), False
+        whole, rest = (_cut_unquoted if quoted else _cut)(rest + chunk)
         if whole:
             yield whole
-    if rest and not codec:
+    if rest and not codec and not quoted:
         rest += _to_newline(file)  # the last line of the range may end in the next
     if rest:
         yield rest
@@ -76,6 +83,55 @@ def _read(stream: pa.NativeFile, count: int, path: str) -> bytes:
 def _cut(data: bytes) -> tuple[bytes, bytes]:
     at = data.rfind(b"\n") + 1
     return data[:at], data[at:]
+
+
+def _cut_unquoted(data: bytes) -> tuple[bytes, bytes]:
+    # A newline is a row's end where the quotes before it come in pairs; a doubled quote within quotes is a pair too.
+    quotes, at = data.count(b'"'), len(data)
+    while (newline := data.rfind(b"\n", 0, at)) >= 0:
+        quotes -= data.count(b'"', newline, at)
+        if quotes % 2 == 0:
+            return data[: newline + 1], data[newline + 1 :]
+        at = newline
+    return b"", data
+
+
+def _without_mark(chunk: bytes, path: str) -> bytes:
+    if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CorruptError(f"{path}: the text is UTF-16, expected UTF-8; convert it (iconv -f UTF-16 -t UTF-8)")
+    return chunk.removeprefix(codecs.BOM_UTF8)
+
+
+def halve(block: bytes, *, quoted: bool = False) -> tuple[bytes, bytes] | None:
+    """About half the lines of `block` and the others, or None when it is a single line."""
+    middle = len(block) // 2
+    if quoted:
+        at = len(_cut_unquoted(block[:middle])[0]) or first_row(block)
+    else:
+        at = block.rfind(b"\n", 0, middle) + 1 or block.find(b"\n", middle) + 1
+    return (block[:at], block[at:]) if 0 < at < len(block) else None
+
+
+def first_row(block: bytes) -> int:
+    """Bytes of the first row, where quoted fields may hold newlines."""
+    at = quotes = 0
+    while (newline := block.find(b"\n", at)) >= 0:
+        quotes += block.count(b'"', at, newline)
+        at = newline + 1
+        if quotes % 2 == 0:
+            return at
+    return len(block)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether all of it decodes; Arrow's JSON parser does not look, and its CSV parser does for some columns only."""
+    if data.isascii():
+        return True
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _skip_line(file: pa.NativeFile) -> int:

@@ -2,48 +2,35 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from forebay.formats.errors import CorruptError, StateError
+from forebay.formats.schemas import class_names
+from forebay.formats.shard_index import ShardIndex, ShardInfo
 from forebay.formats.store import Store
+
+__all__ = ["NAME", "VERSION", "Manifest", "ShardInfo", "has_manifest"]
 
 NAME = "manifest.json"
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class ShardInfo:
-    """One shard, as written."""
-
-    name: str
-    """File name in the manifest's directory."""
-    rows: int
-    nbytes: int
-    row_groups: int
-    row_group_rows: int
-    """Rows of each row group (or record batch) but the last: with it all fragments are known without opening the file."""
-    checksum: str
-    """See `forebay.formats.checksum`."""
-
-    def group_rows(self) -> list[int]:
-        """Rows of each row group."""
-        full = [self.row_group_rows] * max(self.row_groups - 1, 0)
-        return [*full, self.rows - sum(full)] if self.row_groups else []
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that is needed to open, verify and go on from a prepared data set. Holds no time and no machine's name, so
-    that equal runs write equal bytes."""
+    """Everything that is needed to open, verify and go on from a prepared data set.
+
+    Holds no time and no machine's name, so that equal runs write equal bytes.
+    """
 
     format: str
     """"parquet" or "arrow"."""
     schema: pa.Schema
-    shards: tuple[ShardInfo, ...]
+    shards: Sequence[ShardInfo]
+    """Any sequence is taken; it is kept as a `ShardIndex`."""
     fingerprint: str = ""
     """Of the plan, source and settings that made it."""
     sources: tuple[str, ...] = ()
@@ -54,15 +41,25 @@ class Manifest:
     counts: dict[str, Any] = field(default_factory=dict)
     """Rows read, kept, filtered (by filter) and set aside (by reason)."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", ShardIndex.of(self.shards))
+
+    @property
+    def index(self) -> ShardIndex:
+        """The shards as columns."""
+        return ShardIndex.of(self.shards)
+
     @property
     def rows(self) -> int:
-        return sum(one.rows for one in self.shards)
+        return self.index.total("rows")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label, where the data came from an image folder."""
+        return class_names(self.schema)
 
     def write(self, store: Store, directory: str) -> None:
         """Publish it: from then on the data set is complete."""
-        columns = {
-            name: [getattr(one, name) for one in self.shards] for name in ShardInfo.__dataclass_fields__
-        }  # columns, not objects: a tenth of the bytes, and one pass to read a million shards
         value = {
             "forebay_manifest": VERSION,
             "format": self.format,
@@ -74,7 +71,7 @@ class Manifest:
             "graph": list(self.graph),
             "state": self.state,
             "counts": self.counts,
-            "shards": columns,
+            "shards": self.index.columns(),  # columns, not objects: a tenth of the bytes
         }
         with store.publish(f"{directory}/{NAME}") as stream:
             stream.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
@@ -101,7 +98,7 @@ class Manifest:
             return cls(
                 format=value["format"],
                 schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["schema"]))),
-                shards=tuple(_shards(value["shards"])),
+                shards=ShardIndex(value["shards"]),
                 fingerprint=value["fingerprint"],
                 sources=tuple(value["sources"]),
                 graph=tuple(value["graph"]),
@@ -116,8 +113,3 @@ class Manifest:
 
 def has_manifest(store: Store, directory: str) -> bool:
     return store.exists(f"{directory}/{NAME}")
-
-
-def _shards(columns: dict[str, list[Any]]) -> Iterable[ShardInfo]:
-    names = list(ShardInfo.__dataclass_fields__)
-    return (ShardInfo(*values) for values in zip(*(columns[name] for name in names), strict=True))

@@ -1,17 +1,24 @@
 """Parquet: fragments are row groups."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from forebay.formats.errors import CorruptError
+from forebay.formats.errors import CorruptError, ForebayError
+from forebay.formats.footers import Footers
 from forebay.formats.fragment import Fragment
 from forebay.formats.reader import Layout, ReadRequest
+from forebay.formats.remote_layout import parquet_ranges
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
+
+_NULL_TEST = re.compile(r"is_(null|valid)\(\w+(, \{nan_is_null=false\})?\)")
+_NOT_PLAIN = re.compile(r"!=|nan|\w\(|\)\s*[=<>]|[=<>]=?\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,66 +27,86 @@ class ParquetReader:
 
     batch_rows: int = 65_536
     """Rows decoded at a time: bounds memory where a file has row groups of a million rows."""
+    _footers: Footers = field(default_factory=Footers, init=False, repr=False, compare=False)
 
     def layout(self, store: Store, path: str) -> Layout:
-        with _open(store, path) as file:
+        with self._open(store, path) as file:
             metadata = file.metadata
-            schema = file.schema_arrow
-            fragments = []
-            for group in range(metadata.num_row_groups):
-                one = metadata.row_group(group)
-                fragments.append(
-                    Fragment(
-                        path=path,
-                        format="parquet",
-                        start=group,
-                        stop=group + 1,
-                        rows=one.num_rows,
-                        nbytes=sum(one.column(column).total_compressed_size for column in range(one.num_columns)),
-                    )
+            groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+            fragments = [
+                Fragment(
+                    path=path,
+                    format="parquet",
+                    start=group,
+                    stop=group + 1,
+                    rows=one.num_rows,
+                    nbytes=sum(one.column(column).total_compressed_size for column in range(one.num_columns)),
                 )
-            return Layout(schema, tuple(fragments))
+                for group, one in enumerate(groups)
+            ]
+            return Layout(file.schema_arrow, tuple(fragments))
 
     def read(self, store: Store, fragment: Fragment, request: ReadRequest) -> Iterator[pa.RecordBatch]:
-        if request.filter is not None and not _can_match(store, fragment, request):
-            return
-        with _open(store, fragment.path) as file:
-            missing = set(request.schema.names) - set(file.schema_arrow.names)
-            columns = [name for name in request.schema.names if name not in missing]
-            groups = list(range(fragment.start, fragment.stop))
+        groups = list(range(fragment.start, fragment.stop))
+        with self._open(store, fragment.path) as file:
+            if request.filter is not None:
+                groups_left = self._matching(store, fragment.path, file, request.filter)
+                groups = [one for one in groups if one in groups_left]
+                if not groups:
+                    return
+            present = set(file.schema_arrow.names)
+            columns = [name for name in request.schema.names if name in present]
+            path, fill = fragment.path, request.fill_missing
             if not columns:  # nothing but the number of rows is asked for
                 rows = sum(file.metadata.row_group(group).num_rows for group in groups)
-                yield _no_columns(rows, request.schema)
+                yield conform(_no_columns(rows), request.schema, path=path, fill_missing=fill)
                 return
+            if not store.local:
+                ranges = parquet_ranges(file.metadata, groups, columns)
+                file = pq.ParquetFile(store.open_ranges(path, ranges), metadata=file.metadata)
             try:
                 for batch in file.iter_batches(self.batch_rows, row_groups=groups, columns=columns, use_threads=False):
-                    yield conform(batch, request.schema)
+                    yield conform(batch, request.schema, path=path, fill_missing=fill)
+            except ForebayError:
+                raise
             except (OSError, pa.ArrowException) as error:
-                place = f"row groups {fragment.start} to {fragment.stop}"
-                raise CorruptError(f"{fragment.path}: {place} cannot be read: {error}") from error
+                place = f"row groups {fragment.start} to {fragment.stop - 1}"
+                raise CorruptError(f"{path}: {place} cannot be read: {error}") from error
+
+    def _open(self, store: Store, path: str) -> pq.ParquetFile:
+        try:
+            # Buffered reads of whole column chunks from object stores, a mapping of the file from local disks.
+            known = self._footers.get(store, path)
+            file = pq.ParquetFile(store.memory_map(path), metadata=known, pre_buffer=not store.local)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptError(f"{path}: not a whole Parquet file: {error}") from error
+        if known is None:
+            self._footers.put(store, path, file.metadata)
+        return file
+
+    def _matching(self, store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
+        """Row groups that can hold a row for which `filter` is true; found once for a file and filter."""
+        return self._footers.once(store, path, str(filter), lambda: _row_groups(store, path, file, filter))
 
 
-def _open(store: Store, path: str) -> pq.ParquetFile:
+def _row_groups(store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
+    everything = frozenset(range(file.metadata.num_row_groups))
+    schema = file.schema_arrow
+    if _NOT_PLAIN.search(_NULL_TEST.sub("", str(filter))):
+        # Statistics leave NaN out, so a group of 5.0 and NaN says "all are 5.0", and `x != 5` or `not x <= 5`, which
+        # are true for NaN, would lose rows. Without the floating columns a filter that names one does not bind.
+        schema = pa.schema([one for one in schema if not _may_hold_nan(one.type)])
+    made = pads.ParquetFileFormat().make_fragment(path, store.files)
     try:
-        # Buffered reads of whole column chunks from object stores, a mapping of the file from local disks.
-        return pq.ParquetFile(store.memory_map(path), pre_buffer=not store.local)
-    except (OSError, pa.ArrowException) as error:
-        raise CorruptError(f"{path}: not a whole Parquet file: {error}") from error
-
-
-def _can_match(store: Store, fragment: Fragment, request: ReadRequest) -> bool:
-    made = pads.ParquetFileFormat().make_fragment(
-        fragment.path, store.files, row_groups=list(range(fragment.start, fragment.stop))
-    )
-    try:
-        left = made.subset(filter=request.filter, schema=made.physical_schema)
+        return frozenset(one.id for one in made.subset(filter=filter, schema=schema).row_groups)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return True  # the filter compares types that statistics do not cover: let the filter stage decide
-    return bool(left.row_groups)
+        return everything  # it compares what statistics do not cover: let the filter stage decide
 
 
-def _no_columns(rows: int, schema: pa.Schema) -> pa.RecordBatch:
-    if len(schema):
-        return pa.RecordBatch.from_arrays([pa.nulls(rows, field.type) for field in schema], schema=schema)
+def _may_hold_nan(type: pa.DataType) -> bool:
+    return pa.types.is_floating(type) or pa.types.is_nested(type)
+
+
+def _no_columns(rows: int) -> pa.RecordBatch:
     # an Arrow batch without columns has no length, so a placeholder carries it
     return pa.RecordBatch.from_arrays([pa.nulls(rows)], names=[""]).select([])

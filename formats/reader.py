@@ -31,10 +31,12 @@ class ReadRequest:
     schema: pa.Schema
     """The data set's schema, narrowed to the columns that are wanted, in their order."""
     filter: pc.Expression | None = None
-    """A hint: a reader that has statistics may give no rows at all where none can match. It never drops single rows; the
-    filter stage does, so that counts are right."""
+    """A hint: a reader that has statistics may give no rows at all where none can match. It never drops single rows;
+    the filter stage does, so that counts are right."""
     on_bad_row: OnBadRow | None = None
     """Called for rows that do not parse, which are then left out. None: the first one raises."""
+    fill_missing: bool = True
+    """Whether a column that the file lacks is null there (schema="union"), or the file is refused."""
 
 
 class Reader(Protocol):
@@ -74,16 +76,21 @@ READERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+def known_format(path: str) -> str:
+    """The format that a file's suffix names, or ""."""
+    lower = path.lower()
+    return next((format for format, (_, suffixes) in READERS.items() if lower.endswith(suffixes)), "")
+
+
 def format_of(path: str) -> str:
     """The format that a file's suffix names.
 
     Raises:
         SourceError: no reader knows the suffix.
     """
-    lower = path.lower()
-    for format, (_, suffixes) in READERS.items():
-        if lower.endswith(suffixes):
-            return format
+    format = known_format(path)
+    if format:
+        return format
     known = ", ".join(suffix for _, suffixes in READERS.values() for suffix in suffixes)
     raise SourceError(f"{path}: no reader for this suffix (known: {known}); if you know the format, give format=...")
 
@@ -99,7 +106,7 @@ def reader_for(format: str, options: Mapping[str, Any] | None = None) -> Reader:
     module, _, name = READERS[format][0].partition(".")
     cls = getattr(importlib.import_module(f"forebay.formats.{module}"), name)
     given = dict(options or {})
-    known = list(getattr(cls, "__dataclass_fields__", {}))
+    known = [name for name, one in getattr(cls, "__dataclass_fields__", {}).items() if one.init]
     for key in given:
         if key not in known:
             raise UnknownNameError.of(f"{format} option", key, known, where="scan")

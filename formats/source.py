@@ -1,5 +1,6 @@
 """A source: the files of a data set, their one schema, and their fragments in order."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -8,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forebay.formats.errors import SpecError
+from forebay.formats.errors import SpecError, StateError
+from forebay.formats.expand import expand
 from forebay.formats.fragment import Fragment
 from forebay.formats.manifest import Manifest, has_manifest
-from forebay.formats.reader import Layout, OnBadRow, Reader, ReadRequest, format_of, only, reader_for
+from forebay.formats.reader import Layout, OnBadRow, Reader, ReadRequest, format_of, known_format, only, reader_for
 from forebay.formats.schemas import Unify, unify
-from forebay.formats.store import Store, expand, store_for
+from forebay.formats.store import Store, store_for
 
 _FOOTERS_AT_ONCE = 16
 
@@ -27,6 +29,8 @@ class Source:
         manifest: what was found beside the files, or None.
     """
 
+    manifest: Manifest | None
+
     def __init__(
         self,
         store: Store,
@@ -35,12 +39,12 @@ class Source:
         *,
         schema: Unify = "strict",
         options: Mapping[str, Any] | None = None,
-        manifest: Manifest | None = None,
+        prepared: tuple[str, Manifest] | None = None,
     ) -> None:
         if schema not in ("strict", "union"):
             raise SpecError(f"schema is {schema!r}; expected 'strict' or 'union'")
         self.store, self.paths, self.format = store, tuple(paths), format
-        self.manifest = manifest
+        self._directory, self.manifest = prepared or ("", None)
         self._unify: Unify = schema
         self._options = dict(options or {})
         self._reader: Reader = reader_for(format, self._options)
@@ -50,7 +54,12 @@ class Source:
         """The one schema of all files."""
         if self.manifest:
             return self.manifest.schema
-        return unify(((path, one.schema) for path, one in zip(self.paths, self._layouts, strict=True)), self._unify)
+        found = unify(((path, one.schema) for path, one in zip(self.paths, self._layouts, strict=True)), self._unify)
+        if self.format not in ("csv", "jsonl"):
+            return found
+        # a column of nulls only has no type yet: text holds whatever comes
+        settled = [one.with_type(pa.string()) if pa.types.is_null(one.type) else one for one in found]
+        return pa.schema(settled, metadata=found.metadata)
 
     def fragments(self) -> tuple[Fragment, ...]:
         """All fragments; a fragment's place here is its ordinal, the upper half of its rows' sample ids."""
@@ -65,7 +74,7 @@ class Source:
         on_bad_row: OnBadRow | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The fragment's rows, narrowed to `columns` (in the schema's order). See `Reader.read`."""
-        request = ReadRequest(only(self.schema, columns), filter, on_bad_row)
+        request = ReadRequest(only(self.schema, columns), filter, on_bad_row, self._unify == "union")
         return self._reader.read(self.store, fragment, request)
 
     @property
@@ -91,30 +100,55 @@ class Source:
         return {"format": self.format, "options": _plain(self._options), "schema": self._unify, "files": files}
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` needs to open the same source in another process on this machine."""
-        uri = "" if self.store.local else self.store.files
-        if uri:
-            raise SpecError("a source in an object store is reopened by its URL; give the URL to the worker")
+        """What `from_json` needs to open the same source in another process: no fragments, since a worker gets its own
+        with its work unit, but the schema, so that it need not look at every file for it.
+
+        Raises:
+            SpecError: it lies in an object store whose URL holds options or keys, which are not to be written down.
+        """
+        if not self.store.local and not self.store.root:
+            raise SpecError(
+                "the URL of this source holds keys or options, and these are not written into a plan; put them into the "
+                "environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...) and give the plain URL"
+            )
         return {
-            "paths": list(self.paths),
+            # a prepared data set is its directory: its shards are in the manifest
+            "paths": [self.store.root + one for one in ([self.directory] if self.manifest else self.paths)],
             "format": self.format,
             "schema": self._unify,
             "options": _plain(self._options),
+            "manifest": self.manifest is not None,
+            "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Source":
+        """The source that `to_json` wrote.
+
+        Raises:
+            StateError: a prepared data set has another schema by now.
+        """
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["arrow_schema"])))
+        settings: dict[str, Any] = {"schema": value["schema"], "options": value["options"]}
+        if value["manifest"]:
+            found = open_source(value["paths"][0], value["format"], **settings)
+            if not found.schema.equals(schema):
+                raise StateError(f"{value['paths'][0]}: the columns are other than when the plan was made; plan again")
+            return found
         store, _ = store_for(value["paths"][0])
-        return cls(store, value["paths"], value["format"], schema=value["schema"], options=value["options"])
+        made = cls(store, [one.removeprefix(store.root) for one in value["paths"]], value["format"], **settings)
+        made.__dict__["schema"] = schema
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
-        # fragments and schema travel along, so that a worker does not read every footer again
-        return {**self.__dict__, "store": self.store if not self.store.local else None}
+        # fragments and schema travel along, so that a worker does not read every footer again; the layouts are those
+        self.schema, self._fragments  # noqa: B018  # looked up now
+        return {key: value for key, value in self.__dict__.items() if key != "_layouts"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self.store is None:
-            self.store = store_for(self.paths[0])[0]
+    @property
+    def directory(self) -> str:
+        """Directory of the manifest; "" without one."""
+        return self._directory
 
     @cached_property
     def _layouts(self) -> list[Layout]:
@@ -156,17 +190,17 @@ def open_source(
             if format in (None, "parquet", "arrow") and has_manifest(store, inner):
                 manifest = Manifest.read(store, inner)
                 paths = [f"{inner}/{one.name}" for one in manifest.shards]
-                return Source(store, paths, manifest.format, schema=schema, options=options, manifest=manifest)
+                return Source(store, paths, manifest.format, schema=schema, options=options, prepared=(inner, manifest))
             if format == "images" or (format is None and _first_format(store, inner) == "images"):
                 return Source(store, [inner.rstrip("/")], "images", schema=schema, options=options)
-    store, files = expand(path)
+    store, files = expand(path, wanted=lambda one: known_format(one) == format if format else known_format(one) != "")
     found = format or format_of(files[0])
     if format is None:
         others = [one for one in files if format_of(one) != found]
         if others:
             raise SpecError(
-                f"files of several formats: {files[0]} is {found}, {others[0]} is {format_of(others[0])}; narrow the path "
-                "(data/*.parquet), or scan each format on its own"
+                f"files of several formats: {files[0]} is {found}, {others[0]} is {format_of(others[0])}; narrow the "
+                "path (data/*.parquet), or say which with format=..."
             )
     if found == "images":
         raise SpecError("images are scanned by their folder (FOLDER/CLASS/FILE): give the folder, not the files")
@@ -174,8 +208,7 @@ def open_source(
 
 
 def _first_format(store: Store, directory: str) -> str | None:
-    files = store.list(directory)
-    return next((format_of(one.path) for one in files if "." in one.path.rsplit("/", 1)[-1]), None) if files else None
+    return next((format for one in store.list(directory) if (format := known_format(one.path))), None)
 
 
 def _from_manifest(manifest: Manifest, paths: Sequence[str]) -> Iterator[Fragment]:

@@ -1,24 +1,26 @@
-"""Stores: where files lie. One class over `pyarrow.fs`, which knows local disks, S3, GCS and Azure; fsspec knows the rest."""
+"""Stores: where files lie. One class over `pyarrow.fs` (local disks, S3, GCS, Azure) or, for the rest, fsspec."""
 
-import fnmatch
 import os
 import re
+import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from forebay.formats.errors import SourceError, SpecError, StorageError
+from forebay.formats.errors import ForebayError, SourceError, SpecError, StorageError
+from forebay.formats.remote_reads import RemoteReads
+from forebay.formats.retry import with_retries
 
 TEMPORARY = ".forebay-tmp-"
 """Prefix of names that are being written. A name that starts so is never read, and a new run sweeps it away."""
 
-_GLOB = re.compile(r"[*?\[]")
+_UPLOAD_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class Store:
     """A `pyarrow.fs.FileSystem`."""
     local: bool
     """Whether files can be memory-mapped and renamed in place."""
+    root: str = ""
+    """What makes a path of this store a URL again ("s3://"); "" where that takes more than a prefix, or secrets."""
+
+    remote: RemoteReads | None = None
+    """How an object store is read: ranges side by side, with retries."""
 
     def info(self, path: str) -> FileInfo:
         """Size and time of a file.
@@ -51,10 +58,13 @@ class Store:
         return FileInfo(path, found.size or 0, found.mtime_ns)
 
     def exists(self, path: str) -> bool:
-        return bool(self.files.get_file_info(path).type != pafs.FileType.NotFound)
+        return bool(self._type(path) != pafs.FileType.NotFound)
 
     def is_directory(self, path: str) -> bool:
-        return bool(self.files.get_file_info(path).type == pafs.FileType.Directory)
+        return bool(self._type(path) == pafs.FileType.Directory)
+
+    def _type(self, path: str) -> pafs.FileType:
+        return self._guarded(path, lambda: self.files.get_file_info(path)).type
 
     def list(self, directory: str, *, recursive: bool = True) -> list[FileInfo]:
         """All files below `directory`, sorted by path; hidden and half-written ones left out."""
@@ -66,7 +76,15 @@ class Store:
 
     def open_input(self, path: str) -> pa.NativeFile:
         """The file, for reads at any offset."""
+        remote = self.remote
+        if remote:
+            return self._guarded(path, lambda: remote.open(path))
         return self._guarded(path, lambda: self.files.open_input_file(path))
+
+    def open_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> pa.NativeFile:
+        """The file, of which these ranges (first byte, one past the last) are read: a remote one fetches them all at once."""
+        remote = self.remote
+        return self._guarded(path, lambda: remote.open_ranges(path, ranges)) if remote else self.memory_map(path)
 
     def memory_map(self, path: str) -> pa.NativeFile:
         """The file mapped into memory where the store is local, else `open_input`."""
@@ -76,28 +94,50 @@ class Store:
     def publish(self, path: str) -> Iterator[pa.NativeFile]:
         """Write a file so that it is either absent or whole.
 
-        On a local disk: a temporary name beside it, fsync, rename, fsync of the directory. On an object store: one upload,
-        which becomes visible when it is complete. After an exception nothing is left.
+        On a local disk: a temporary name beside it, fsync, rename, fsync of the directory. On an object store: written
+        to a temporary local file first, then put in one go, since a stream that breaks off would leave a short object.
+        After an exception nothing is left.
 
         Raises:
             StorageError: no space, no permission, or the store failed.
         """
+        try:
+            with self._renamed(path) if self.local else self._uploaded(path) as stream:
+                yield stream
+        except ForebayError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written: {_plain(error)}") from error
+
+    @contextmanager
+    def _renamed(self, path: str) -> Iterator[pa.NativeFile]:
         directory, _, name = path.rpartition("/")
-        temporary = f"{directory}/{TEMPORARY}{uuid.uuid4().hex[:12]}-{name}" if self.local else path
+        temporary = f"{directory}/{TEMPORARY}{uuid.uuid4().hex[:12]}-{name}"
         try:
             with self.files.open_output_stream(temporary) as stream:
                 yield stream
-            if self.local:
-                _sync(temporary)
-                os.replace(temporary, path)
-                _sync(directory or ".")
-        except BaseException as error:
-            if self.local:
-                with suppress(OSError):
-                    os.unlink(temporary)
-            if isinstance(error, OSError):
-                raise StorageError(f"{path}: cannot be written: {_plain(error)}") from error
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(directory)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
             raise
+
+    @contextmanager
+    def _uploaded(self, path: str) -> Iterator[pa.NativeFile]:
+        with tempfile.TemporaryDirectory(prefix="forebay-") as scratch:
+            spool = f"{scratch}/spool"
+            with pa.OSFile(spool, "wb") as stream:
+                yield stream
+            try:
+                with pa.OSFile(spool) as source, self.files.open_output_stream(path) as target:
+                    while chunk := source.read(_UPLOAD_BYTES):
+                        target.write(chunk)
+            except BaseException:
+                with suppress(OSError):
+                    self.files.delete_file(path)
+                raise
 
     def make_directory(self, path: str) -> None:
         self._guarded(path, lambda: self.files.create_dir(path, recursive=True))
@@ -112,10 +152,9 @@ class Store:
                 if name.startswith(TEMPORARY):
                     os.unlink(os.path.join(directory, name))
 
-    @staticmethod
-    def _guarded(path: str, call: Any) -> Any:
+    def _guarded(self, path: str, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            return with_retries(call, self.remote.options.retry) if self.remote else call()
         except FileNotFoundError as error:
             raise SourceError(f"{path}: no such file or directory") from error
         except OSError as error:
@@ -133,81 +172,24 @@ def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
     if "://" not in text:
         return Store(pafs.LocalFileSystem(), True), os.path.abspath(text)
     if text.startswith("file://"):
-        return Store(pafs.LocalFileSystem(), True), text[len("file://") :]
+        return Store(pafs.LocalFileSystem(), True), unquote(text[len("file://") :])
     try:
         files, inner = pafs.FileSystem.from_uri(text)
     except pa.ArrowInvalid as error:
         if "Unrecognized filesystem type" not in str(error):
-            raise SourceError(f"{_without_secrets(text)}: not a usable URL: {_without_secrets(str(error))}") from error
+            raise SourceError(f"{without_secrets(text)}: not a usable URL: {without_secrets(str(error))}") from error
         return _through_fsspec(text)
-    return Store(files, False), inner
+    return Store(files, False, _root(text, inner), RemoteReads(files)), inner.rstrip("/")
 
 
-def expand(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Store, list[str]]:
-    """The files that a path, directory, glob or list of these names, in sorted order (a list keeps its own order).
-
-    Raises:
-        SourceError: nothing matches, or a directory is empty.
-        SpecError: the paths lie in different stores.
-    """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not given:
-        raise SourceError("no paths were given; expected a file, a directory, a glob such as data/*.parquet, or a list")
-    found: list[str] = []
-    stores = []
-    for one in given:
-        store, inner = store_for(one)
-        stores.append(store)
-        found.extend(_expand_one(store, inner, _without_secrets(os.fspath(one))))
-    if any(not store.files.equals(stores[0].files) for store in stores[1:]):
-        raise SpecError("the paths lie in different stores; scan each on its own")
-    return stores[0], found
-
-
-def _expand_one(store: Store, path: str, shown: str) -> list[str]:
-    if _GLOB.search(path):
-        head = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]  # it matched just above
-        known = store.list(head or "/") if store.exists(head or "/") else []
-        matched = [one.path for one in known if _matches(one.path, path)]
-        if not matched:
-            raise SourceError(f"{shown}: no file matches")
-        return matched
-    if store.is_directory(path):
-        inside = [one.path for one in store.list(path) if not _aside(one.path)]
-        if not inside:
-            raise SourceError(f"{shown}: the directory holds no files")
-        return inside
-    store.info(path)
-    return [path]
-
-
-def _matches(path: str, pattern: str) -> bool:
-    # a * stays within one directory, as in a shell; ** goes deeper
-    parts, wanted = path.split("/"), pattern.split("/")
-    if "**" in wanted:
-        at = wanted.index("**")
-        tail = wanted[at + 1 :]
-        return (
-            _each(parts[:at], wanted[:at])
-            and len(parts) >= at + len(tail)
-            and _each(parts[len(parts) - len(tail) :], tail)
-        )
-    return len(parts) == len(wanted) and _each(parts, wanted)
-
-
-def _each(parts: list[str], wanted: list[str]) -> bool:
-    return all(fnmatch.fnmatchcase(part, want) for part, want in zip(parts, wanted, strict=True))
+def _root(url: str, inner: str) -> str:
+    root = url.removesuffix(inner)
+    return root if inner and root != url and without_secrets(root) == root else ""
 
 
 def _hidden(path: str, directory: str) -> bool:
-    inside = path[len(directory) :].strip("/").split("/")
+    inside = path[len(directory.rstrip("/")) :].strip("/").split("/")
     return any(part.startswith(".") for part in inside)
-
-
-def _aside(path: str) -> bool:
-    """Files that stand beside data without being data: what this program and others write there."""
-    name = Path(path).name
-    return name.startswith("_") or name in {"manifest.json", "report.json", "quarantine.parquet"} or "/state/" in path
 
 
 def _sync(path: str) -> None:
@@ -227,15 +209,16 @@ def _through_fsspec(url: str) -> tuple[Store, str]:
     try:
         files, inner = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise SpecError(f"{_without_secrets(url)}: {error}") from error
-    return Store(pafs.PyFileSystem(pafs.FSSpecHandler(files)), False), inner
+        raise SpecError(f"{without_secrets(url)}: {error}") from error
+    wrapped = pafs.PyFileSystem(pafs.FSSpecHandler(files))
+    return Store(wrapped, False, _root(url, inner), RemoteReads(wrapped)), inner.rstrip("/")
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """URLs may carry keys (s3://key:secret@bucket, ?secret_key=...): they are never shown."""
     text = re.sub(r"://[^/@\s]+@", "://***@", text)
     return re.sub(r"((?:access|secret|token|key|sas|password)[\w-]*=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def _plain(error: OSError) -> str:
-    return _without_secrets(error.strerror or str(error))
+    return without_secrets(error.strerror or str(error))

@@ -19,8 +19,11 @@ _SAMPLES_AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class WebDatasetReader:
-    """Columns: __key__ and one for each extension of the first samples. Text and JSON stay text, `cls` and its like become
-    int64, all else is bytes, as WebDataset's own decoder takes them. A tar is one fragment, since it has no index."""
+    """Columns: __key__ and one for each extension of the first samples.
+
+    Text and JSON stay text, `cls` and its like become int64, all else is bytes, as WebDataset's own decoder takes them.
+    A tar is one fragment, since it has no index.
+    """
 
     probe: int = 16
     """Samples looked at to learn the extensions; one that appears later is not read."""
@@ -42,15 +45,16 @@ class WebDatasetReader:
         held: list[dict[str, Any]] = []
         for row, (key, parts) in enumerate(_samples(store, fragment.path)):
             try:
-                sample = {name: _value(name, data) for name, data in parts.items() if name in request.schema.names}
+                values = {name: _value(name, parts) for name in request.schema.names if name in parts}
             except ValueError as error:
                 if request.on_bad_row is None:
                     raise DataError(
-                        f"{fragment.path}: sample {row} ({key}): {error}; mend it, or set it aside with on_bad='quarantine'"
+                        f"{fragment.path}: sample {row} ({key}): {error}; mend it, or set it aside with "
+                        "on_bad='quarantine'"
                     ) from error
                 request.on_bad_row(row, str(error), key)
                 continue
-            held.append({"__key__": key, **sample})
+            held.append({"__key__": key, **values})
             if len(held) == _SAMPLES_AT_A_TIME:
                 yield _batch(held, request.schema)
                 held = []
@@ -63,24 +67,26 @@ def _batch(samples: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _samples(store: Store, path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    key, parts = "", dict[str, bytes]()
+def _samples(store: Store, path: str) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
+    """(key, extension -> contents of the files that have it, more than one if there are) of each sample."""
+    key, parts = "", dict[str, list[bytes]]()
     try:
         with store.open_input(path) as file, tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # else it remembers a million members
                 name = member.name.removeprefix("./")
-                if not member.isfile() or name.rsplit("/", 1)[-1].startswith((".", "__")):
-                    continue
                 folder, slash, base = name.rpartition("/")
-                stem, _, extension = base.partition(".")
+                stem, dot, extension = base.partition(".")
+                if not member.isfile() or not stem or not dot or base.startswith("__"):
+                    continue
                 own = folder + slash + stem
                 if own != key and parts:
                     yield key, parts
                     parts = {}
                 key = own
                 stream = tar.extractfile(member)
-                parts[extension.lower()] = stream.read() if stream else b""
-    except (tarfile.TarError, EOFError) as error:
+                parts.setdefault(extension.lower(), []).append(stream.read() if stream else b"")
+    except (tarfile.TarError, EOFError, pa.ArrowException, OSError) as error:
         raise CorruptError(f"{path}: not a whole tar file: {error}") from error
     if parts:
         yield key, parts
@@ -95,7 +101,10 @@ def _type(extension: str) -> pa.DataType:
     return pa.string() if last in _TEXT else pa.int64() if last in _NUMBER else pa.binary()
 
 
-def _value(extension: str, data: bytes) -> bytes | str | int:
+def _value(extension: str, parts: dict[str, list[bytes]]) -> bytes | str | int:
+    data = parts[extension][0]
+    if len(parts[extension]) > 1:
+        raise ValueError(f"{len(parts[extension])} files with the extension {extension}, expected one")
     if _last(extension) in _TEXT:
         try:
             return data.decode("utf-8")
