@@ -46,6 +46,7 @@ MODULES: dict[str, str] = {
     "MaskTokens": "mask_tokens",
     "DropTokens": "drop_tokens",
     "SpanCorrupt": "span_corrupt",
+    "Kernel": "kernel",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from forebay.transforms.column_chain import STORED, Chain, ElementWise, convert
 from forebay.transforms.columns_stage import ColumnsStage, Lane
+from forebay.transforms.kernel import Kernel
 from forebay.transforms.pieces_stage import Alone, PiecesStage
 from forebay.transforms.stack import Stack
 from forebay.transforms.stage import Stage
@@ -38,6 +39,9 @@ def fuse(
             run = _Run(run.schema)
         if run.accepts(one, state):
             run.add(one, state)
+        elif isinstance(one, Kernel):
+            pieces.append(one.stage(run.schema))
+            run = _Run(pieces[-1].schema)
         else:
             after = one.output_schema(run.schema)
             bound: Any = one.bind(run.schema, state, op)

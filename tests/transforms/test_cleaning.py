@@ -1,4 +1,4 @@
-"""Cleaning: FillNull, FillForward, outliers, DropNulls, DropDuplicates, Cast, ReplaceValues, ValidateRange, text."""
+"""Cleaning: FillNull, FillForward, outliers, DropNulls, DropDuplicates, Cast, ReplaceValues, ValidateRange."""
 
 import numpy as np
 import pandas as pd
@@ -275,30 +275,3 @@ def test_null_is_in_any_range_and_nan_in_none():
     with pytest.raises(BadRows) as caught:
         apply(T.ValidateRange(["x"], low=0), batch)
     assert caught.value.rows == [1]
-
-
-# text
-
-
-def test_text_is_trimmed_as_python_trims_it():
-    texts = ["  a b ", "\u2003x\u00a0", "", None, "\t\n", "plain"]
-    batch = pa.RecordBatch.from_pydict({"x": pa.array(texts)})
-    assert apply(T.TrimText(["x"]), batch)["x"].to_pylist() == [t and t.strip() for t in texts]
-    inner = pa.RecordBatch.from_pydict({"x": pa.array(["a \u00a0\t b", " "])})
-    assert apply(T.TrimText(["x"], inner=True), inner)["x"].to_pylist() == ["a b", ""]
-    assert apply(T.TrimText(["x"], empty_as_null=True), inner)["x"].to_pylist()[1] is None
-
-
-@pytest.mark.parametrize("form", ["NFC", "NFKC", "NFD", "NFKD"])
-def test_unicode_is_normalized_as_the_standard_library_does(form):
-    import unicodedata
-
-    texts = ["é", "e\u0301", "ﬁ", "Å", "１２", "", None, "plain"]
-    got = apply(T.NormalizeUnicode(["x"], form=form), pa.RecordBatch.from_pydict({"x": pa.array(texts)}))
-    assert got["x"].to_pylist() == [t and unicodedata.normalize(form, t) for t in texts]
-
-
-def test_wrongly_decoded_text_is_mended():
-    texts = ["sÃ³", "plain", None, "", "schÃ¶n &amp; gut"]
-    got = apply(T.FixText(["x"]), pa.RecordBatch.from_pydict({"x": pa.array(texts)}))
-    assert got["x"].to_pylist() == ["só", "plain", None, "", "schön &amp; gut"]

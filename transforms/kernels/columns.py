@@ -15,10 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 1024
-TILE = 8 * BLOCK
+TILE = 8 * BLOCK  # rows of a column before the next column's turn: long enough to prefetch, short enough for the cache
 SCRATCH = 17 * BLOCK + 16
 """Bytes of working memory that a call needs: two blocks of values, one of validity."""
-
 I8, U8, I16, U16, I32, U32, I64, F32, F64 = range(9)
 """How a column is stored."""
 FILL_NULL, CLIP, AFFINE, CHECK, TO_F32, TO_F64, TO_I32, TO_I64, CALL = range(9)
@@ -113,12 +112,6 @@ def _store(address, kind, start, step, x, store_narrow):
         _call(store_narrow, address, kind, start, step, x[0].size, source)
 
 
-@njit(error_model="numpy")
-def _affine(x, a, b, c):
-    for i in range(x.size):
-        x[i] = (np.float64(x[i]) - a) * b + c
-
-
 @njit
 def _clip(x, low, high):
     for i in range(x.size):
@@ -135,7 +128,6 @@ def _fill_null(x, value, mask):
 
 @njit
 def _check(x, low, high, mask, masked, bad, start):
-    """Count the rows that are not null and not in [low, high]; NaN is not."""
     found = 0
     for i in range(x.size):
         if not (low <= x[i] <= high) and not (masked and mask[i] == 0):
@@ -147,7 +139,7 @@ def _check(x, low, high, mask, masked, bad, start):
 
 @njit
 def _to_int(x, y, low, high):
-    # 2^63 - 1 is not a double; the largest one below it stands in
+    # 2^63 - 1 is no double; the largest one below it stands in
     least, most = np.float64(low), np.float64(high) if high < 1 << 53 else np.float64(high - 1023)
     for i in range(x.size):
         v = np.float64(x[i])
@@ -161,7 +153,9 @@ def _float_step(x, code, f, i_, mask, masked, bad, start):
     elif code == CLIP:
         _clip(x, x.dtype.type(f[0]), x.dtype.type(f[1]))
     elif code == AFFINE:
-        _affine(x, f[0], f[1], f[2])
+        a, b, c = f[0], f[1], f[2]
+        for i in range(x.size):
+            x[i] = (np.float64(x[i]) - a) * b + c
     elif code == CHECK:
         return _check(x, f[0], f[1], mask, masked, bad, start)
     else:
@@ -171,14 +165,14 @@ def _float_step(x, code, f, i_, mask, masked, bad, start):
 
 @njit
 def _int_step(x, code, i_, mask, masked, bad, start):
+    if code == CHECK:
+        return _check(x, i_[0], i_[1], mask, masked, bad, start)
+    if code == CALL:
+        return _call(i_[0], x.ctypes.data, x.itemsize, x.size, i_[1], i_[2], i_[3])
     if code == FILL_NULL:
         _fill_null(x, i_[0], mask)
-    elif code == CLIP:
-        _clip(x, x.dtype.type(i_[0]), x.dtype.type(i_[1]))
-    elif code == CHECK:
-        return _check(x, i_[0], i_[1], mask, masked, bad, start)
     else:
-        return _call(i_[0], x.ctypes.data, x.itemsize, x.size, i_[1], i_[2], i_[3])
+        _clip(x, x.dtype.type(i_[0]), x.dtype.type(i_[1]))
     return 0
 
 
@@ -242,12 +236,10 @@ def _nulls_left(x, kind, mask, bad, start):
         _fill_null(x[2], np.nan, mask)
     elif kind == F64:
         _fill_null(x[3], np.nan, mask)
-    else:
+    elif bad.size:
         for i in range(x[0].size):
-            if bad.size:
-                bad[start + i] |= mask[i] == 0
-        return -1
-    return 0
+            bad[start + i] |= mask[i] == 0
+    return 0 if kind >= F32 else -1
 
 
 @njit
@@ -274,17 +266,15 @@ def _block(row, code_P, f_PK, i_PK, take, gather, start, m, area, bad, calls):
             failed = at - row[FIRST] + 1
         masked = masked and code != FILL_NULL
     x = _views(area, side, m)
-    if masked and row[NULLS] == NULLS_TO_NAN:
-        left = _nulls_left(x, kind, mask, bad, start)
-        failed = failed if failed else left
+    left = _nulls_left(x, kind, mask, bad, start) if masked and row[NULLS] == NULLS_TO_NAN else 0
     _store(row[DST], row[DST_TYPE], start, row[DST_STEP], x, calls[2])
-    return failed
+    return failed if failed else left
 
 
-_TAKE = types.Array(types.int64, 1, "C", readonly=True)
 _SIGNATURE = types.void(
-    types.int64[:, ::1], types.int64[::1], types.float64[:, ::1], types.int64[:, ::1], _TAKE, types.boolean,
-    types.int64, types.int64[::1], types.uint8[::1], types.uint8[::1], types.int64[::1],
+    types.int64[:, ::1], types.int64[::1], types.float64[:, ::1], types.int64[:, ::1],
+    types.Array(types.int64, 1, "C", readonly=True), types.boolean, types.int64, types.int64[::1], types.uint8[::1],
+    types.uint8[::1], types.int64[::1],
 )  # fmt: skip
 
 
@@ -293,9 +283,8 @@ def run_columns_into(table_CF, code_P, f_PK, i_PK, take_N, gather, n, calls_3, s
     """Run the chains of C columns over n rows; F fields of a column, P instructions of K parameters.
 
     Row i of a destination comes from row `take_N[i]` of its source if `gather`, else from row i. `scratch`: SCRATCH
-    bytes, aligned to 8. `status_C` (zeros) tells which instruction, from 1, found bad rows, -1 for nulls left in an
-    integer column; `bad_N` is marked there, unless empty. `calls_3` holds addresses:
-    `unpack_into`, `load_into`, `store_into`.
+    bytes, aligned to 8. `status_C` (zeros) tells which instruction, from 1, found bad rows, -1 for nulls left in integers;
+    `bad_N` is marked there, unless empty. `calls_3`: addresses of `unpack_into`, `load_into`, `store_into`.
     """
     # views of plain addresses: those of the arguments would count references at each turn of the loops
     table = carray(_pointer(table_CF.ctypes.data), table_CF.shape, np.int64)
