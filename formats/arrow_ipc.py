@@ -63,6 +63,8 @@ def _schema(store: Store, path: str) -> pa.Schema:
     try:
         file = store.memory_map(path)
         return (pa.ipc.open_file(file) if _has_footer(file) else pa.ipc.open_stream(file)).schema
+    except ForebayError:
+        raise  # of the store: the file may be whole
     except (OSError, pa.ArrowException) as error:
         raise CorruptError(f"{path}: not a whole Arrow IPC file: {error}") from error
 

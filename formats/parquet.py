@@ -78,6 +78,8 @@ class ParquetReader:
             # Buffered reads of whole column chunks from object stores, a mapping of the file from local disks.
             known = self._footers.get(store, path)
             file = pq.ParquetFile(store.memory_map(path), metadata=known, pre_buffer=not store.local)
+        except ForebayError:
+            raise  # of the store: the file may be whole
         except (OSError, pa.ArrowException) as error:
             raise CorruptError(f"{path}: not a whole Parquet file: {error}") from error
         if known is None:

