@@ -44,7 +44,12 @@ class Log1p:
         return _curved_schema(self, schema)
 
     def chains(self, schema: pa.Schema, state: State | None) -> Mapping[str, Chain]:
-        return {name: _chain(schema.field(name).type, curve(curves.LOG1P)) for name in self.columns}
+        made = {}
+        for name in self.columns:
+            one = schema.field(name).type
+            # the kernel knows a float32 column and computes no more digits than that holds
+            made[name] = _chain(one, curve(curves.LOG1P)) if one != pa.float32() else Chain((curve(curves.LOG1P),), one)
+        return made
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
         return bind_alone(self, schema, state, op)
@@ -84,7 +89,8 @@ class PowerTransform:
         assert state is not None
         made = {}
         for at, name in enumerate(self.columns):
-            steps = [curve(curves.YEO_JOHNSON, [state["lambda"][at]])]
+            single = floating(schema.field(name).type) == pa.float32()
+            steps = [curve(curves.YEO_JOHNSON, [state["lambda"][at], float(single)])]
             if self.standardize:
                 steps.append(affine(state["mean"][at], 1.0 / state["std"][at]))
             made[name] = _chain(schema.field(name).type, *steps)

@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LOG1P, YEO_JOHNSON, POWER, INTERPOLATE, BUCKETIZE, ABS, MODULO, REPLACE, FILL_NAN, NORMAL = range(10)
-"""Codes. Their parameters, float64: none; lambda; exponent; knots then images; edges; none; divisor; old, new;
+"""Codes. Their parameters, float64: none; lambda, 1 if float32 will do; exponent; knots then images; edges; none; divisor; old, new;
 value; least and greatest result."""
 
 # fmt: off
@@ -29,6 +29,31 @@ _E = (6.65790464350110377720, 5.46378491116411436990, 1.78482653991729133580, 2.
 _F = (1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
       7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15)
 # fmt: on
+
+_ONE, _HALF, _ZERO = np.float32(1), np.float32(0.5), np.float32(0)
+_INF, _NAN = np.float32(np.inf), np.float32(np.nan)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_P = tuple(
+    np.float32(one)
+    for one in (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)
+)  # fmt: skip
+
+
+@intrinsic
+def _bits32(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], cgutils.ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def _float32(typingctx, value):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], cgutils.ir.FloatType())
+
+    return types.float32(types.int32), codegen
 
 
 @intrinsic
@@ -48,34 +73,40 @@ def _float(typingctx, value):
 
 
 @njit(inline="always")
-def _log1p(v):
+def _log1p(v, short):
     """log(1 + v) without branches, so that it runs on whole vectors; within 2 units in the last place of a double.
 
-    1 + v = 2^k m with m near 1, log m by the series of atanh((m - 1) / (m + 1)), and the bits that 1 + v lost put back.
+    1 + v = 2^k (1 + f) with 1 + f near 1, the bits that 1 + v lost put back into f; log(1 + f) by the series of
+    atanh(f / (2 + f)). `short` ends the series where a float32 does not see the rest (1e-10).
     """
     u = 1.0 + v
     k = (_bits(u) - 0x3FE6A09E667F3BCD) >> 52
-    m = _float(_bits(u) - (k << 52))
-    s = (m - 1.0) / (m + 1.0)
+    lost = (v - (u - 1.0)) * _float((1023 - min(k, 1000)) << 52)
+    f = (_float(_bits(u) - (k << 52)) - 1.0) + lost
+    s = f / (2.0 + f)
     z = s * s
-    w = 1 / 15.0 + z * (1 / 17.0 + z * (1 / 19.0 + z * (1 / 21.0)))
-    w = 1 / 7.0 + z * (1 / 9.0 + z * (1 / 11.0 + z * (1 / 13.0 + z * w)))
-    series = 2.0 * s + 2.0 * s * (z * (1 / 3.0 + z * (1 / 5.0 + z * w)))
+    w = 1 / 11.0
+    if not short:
+        w = 1 / 15.0 + z * (1 / 17.0 + z * (1 / 19.0 + z * (1 / 21.0)))
+        w = 1 / 11.0 + z * (1 / 13.0 + z * w)
+    w = 1 / 5.0 + z * (1 / 7.0 + z * (1 / 9.0 + z * w))
+    series = 2.0 * s + 2.0 * s * (z * (1 / 3.0 + z * w))
     power = _float(k + 0x4338000000000000) - 6755399441055744.0  # int to double, without an instruction AVX2 lacks
-    found = power * 0.6931471805599453 + (series + (v - (u - 1.0)) / u)
+    found = power * 0.6931471805599453 + series
     found = found if u < math.inf else v
-    found = found if u > 0.0 else (-math.inf if u == 0.0 else math.nan)
-    return found
+    return found if u > 0.0 else (-math.inf if u == 0.0 else math.nan)
 
 
 @njit(inline="always")
-def _expm1(y):
+def _expm1(y, short):
     """exp(y) - 1 without branches: y = n ln 2 + r, the series of exp(r) - 1, then 2^n times it plus 2^n - 1."""
     z = min(max(y, -50.0), 709.7)
     n = math.floor(z * 1.4426950408889634 + 0.5)
     r = (z - n * 0.6931471803691238) - n * 1.9082149292705877e-10
-    p = 1 / 39916800.0 + r * (1 / 479001600.0 + r * (1 / 6227020800.0))
-    p = 1 / 40320.0 + r * (1 / 362880.0 + r * (1 / 3628800.0 + r * p))
+    p = 1 / 40320.0
+    if not short:
+        p = 1 / 39916800.0 + r * (1 / 479001600.0 + r * (1 / 6227020800.0))
+        p = 1 / 40320.0 + r * (1 / 362880.0 + r * (1 / 3628800.0 + r * p))
     p = 1 / 24.0 + r * (1 / 120.0 + r * (1 / 720.0 + r * (1 / 5040.0 + r * p)))
     p = r + r * r * (0.5 + r * (1 / 6.0 + r * p))
     scale = _float((_bits(n + 6755399441055744.0) + 1023) << 52)
@@ -85,14 +116,54 @@ def _expm1(y):
 
 
 @njit(error_model="numpy")
-def _yeo_johnson(x, p):
-    """Yeo and Johnson, Biometrika 87 (2000), as scikit-learn's PowerTransformer."""
+def _log1p_single(x):
+    """The same in float32 throughout, within 2 units in the last place; the polynomial is that of Cephes' logf (Moshier)."""
     for i in range(x.size):
-        v = np.float64(x[i])
-        power = p if v >= 0.0 else 2.0 - p
-        grown = _log1p(abs(v))
-        grown = grown if power == 0.0 else _expm1(power * grown) / power
-        x[i] = grown if v >= 0.0 else -grown
+        v = x[i]
+        u = _ONE + v
+        k = np.int32(np.int32(_bits32(u) - np.int32(0x3F3504F3)) >> np.int32(23))
+        lost = (v - (u - _ONE)) * _float32(np.int32(np.int32(127 - min(k, np.int32(100))) << np.int32(23)))
+        f = (_float32(np.int32(_bits32(u) - np.int32(k << np.int32(23)))) - _ONE) + lost
+        w = _P[0]
+        w = w * f + _P[1]
+        w = w * f + _P[2]
+        w = w * f + _P[3]
+        w = w * f + _P[4]
+        w = w * f + _P[5]
+        w = w * f + _P[6]
+        w = w * f + _P[7]
+        w = w * f + _P[8]
+        power = np.float32(k)
+        z = f * f
+        found = f + (z * (f * w - _HALF) + power * _LN2_LOW)
+        found = power * _LN2_HIGH + found
+        found = found if u < _INF else v
+        x[i] = found if u > _ZERO else (-_INF if u == _ZERO else _NAN)
+
+
+@njit(error_model="numpy")
+def _log1p_double(x):
+    for i in range(x.size):
+        x[i] = _log1p(x[i], False)
+
+
+@njit(error_model="numpy", inline="always")
+def _yeo_johnson(v, p, short):
+    power = p if v >= 0.0 else 2.0 - p
+    grown = _log1p(abs(v), short)
+    grown = grown if power == 0.0 else _expm1(power * grown, short) / power
+    return grown if v >= 0.0 else -grown
+
+
+@njit(error_model="numpy")
+def _yeo_johnson_all(x, p, short):
+    """Yeo and Johnson, Biometrika 87 (2000), as scikit-learn's PowerTransformer."""
+    if short:
+        for i in range(x.size):
+            x[i] = _yeo_johnson(np.float64(x[i]), p, True)
+    else:
+        for i in range(x.size):
+            x[i] = _yeo_johnson(np.float64(x[i]), p, False)
 
 
 @njit(error_model="numpy")
@@ -102,17 +173,15 @@ def _power(x, p):
         x[i] = v * v if p == 2.0 else math.sqrt(v) if p == 0.5 else v**p
 
 
-@njit
+@njit(inline="always")
 def _place(table, v):
-    """How many entries of the ascending `table` are <= v."""
-    low, high = 0, table.size
-    while low < high:
-        middle = (low + high) >> 1
-        if table[middle] <= v:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """How many entries of the ascending `table` are <= v, by halving without branches that could be mispredicted."""
+    base, left, one = np.uint64(0), np.uint64(table.size), np.uint64(1)
+    while left > one:
+        half = left >> one
+        base = base + half if table[base + half - one] <= v else base
+        left -= half
+    return np.int64(base) + (table[base] <= v)
 
 
 @njit(error_model="numpy")
@@ -122,12 +191,12 @@ def _interpolate(x, table):
     knots, images = table[: table.size // 2], table[table.size // 2 :]
     for i in range(x.size):
         v = np.float64(x[i])
-        if v != v:
-            continue
         after = _place(knots, v)
         before = after
         while before > 0 and knots[before - 1] == v:
             before -= 1
+        if v != v:
+            continue
         if v <= knots[0]:
             x[i] = images[0]
         elif v >= knots[-1]:
@@ -176,10 +245,12 @@ def _bucketize(x, edges):
 @njit(error_model="numpy")
 def _curve(x, code, p):
     if code == LOG1P:
-        for i in range(x.size):
-            x[i] = _log1p(np.float64(x[i]))
+        if x.itemsize == 4:
+            _log1p_single(x)
+        else:
+            _log1p_double(x)
     elif code == YEO_JOHNSON:
-        _yeo_johnson(x, p[0])
+        _yeo_johnson_all(x, p[0], p[1] != 0.0)
     elif code == POWER:
         _power(x, p[0])
     elif code == INTERPOLATE:
