@@ -135,11 +135,28 @@ def _parquet(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
         compression_level=ZSTD_LEVEL,
         # A dictionary pays for repeated text; for numbers it is built, found too large and thrown away.
         use_dictionary=texts or False,
+        # The bytes of numbers sorted by their place: zstd then takes a third of the time to write and to read, and the
+        # files are smaller, for all kinds of numbers that `python -m forebay.bench.shards` tries.
+        column_encoding=dict.fromkeys(_numbers(schema), "BYTE_STREAM_SPLIT") or None,
         write_statistics=True,
         write_page_index=True,
         data_page_size=PAGE_BYTES,
         store_schema=True,
     )
+
+
+def _numbers(schema: pa.Schema) -> list[str]:
+    """Paths of the leaf columns that hold numbers of four or eight bytes (or are stored as such)."""
+    found = []
+    for field in schema:
+        type = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+        path = field.name
+        if pa.types.is_fixed_size_list(type):
+            type, path = type.value_type, f"{field.name}.list.element"
+        floats = pa.types.is_float32(type) or pa.types.is_float64(type)
+        if floats or pa.types.is_integer(type) or pa.types.is_date(type) or pa.types.is_timestamp(type):
+            found.append(path)
+    return found
 
 
 def _nulls_zeroed(batch: pa.RecordBatch) -> pa.RecordBatch:
