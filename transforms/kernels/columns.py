@@ -4,9 +4,9 @@ For each block of `BLOCK` rows and each column: load (in order, or gathered by r
 one after another on the block, store once into the destination. A table of addresses says where the columns are, so one
 call serves a whole batch of any number of columns and types, and a destination may be strided (a stacked tensor).
 
-Arithmetic on floating columns is done in double precision and rounded to the column's type after each instruction, so a
-fused chain equals the same transforms run one by one, to the last bit. Integers below 32 bits are worked on as int32,
-uint32 as int64.
+Scaling is done in double precision and rounded to the column's type after each instruction, and a called function works
+on values of the column's type, so a fused chain equals the same transforms run one by one, to the last bit. Integers
+below 32 bits are worked on as int32, uint32 as int64.
 """
 
 import numpy as np
