@@ -49,9 +49,20 @@ def _store(path: str, stores: dict[str, Store]) -> tuple[Store, str]:
         return known, os.path.abspath(path)
     if known is not None and known.root and path.startswith(known.root) and not re.search(r"[?%]", path):
         return known, path.removeprefix(known.root).rstrip("/")
-    store, inner = store_for(path)
+    place, pattern = _without_pattern(path) if mark else (path, "")
+    store, inner = store_for(place)
     stores.setdefault(key, store)
-    return store, inner
+    return store, inner + pattern
+
+
+def _without_pattern(url: str) -> tuple[str, str]:
+    """(URL of the directory above the first * or [, the rest of the path): a URL holds no brackets. ? begins options."""
+    path, mark, options = url.partition("?")
+    found = re.search(r"[*\[]", path)
+    if found is None:
+        return url, ""
+    at = path.rindex("/", 0, found.start())
+    return path[:at] + mark + options, path[at:]
 
 
 def _expand_one(store: Store, path: str, shown: str, wanted: Wanted | None) -> list[str]:

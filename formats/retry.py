@@ -25,7 +25,15 @@ _FINAL_WORDS = re.compile(
 """What pyarrow's S3, GCS and Azure errors say when asking again cannot help: 4xx but for 408, 425 and 429."""
 
 _FINAL_ERRNOS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENOSPC, errno.EROFS)
-
+_FINAL_KINDS = (
+    StorageError,
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
+"""Judged already, or of a kind that file systems over fsspec raise without a number."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
@@ -46,8 +54,8 @@ class RetryPolicy:
 
 def transient(error: OSError) -> bool:
     """Whether the same request may succeed later: everything but a refusal, a missing object and a full disk."""
-    if isinstance(error, StorageError):
-        return False  # judged already
+    if isinstance(error, (StorageError, *_FINAL_KINDS)):
+        return False  # judged already, or final
     return error.errno not in _FINAL_ERRNOS and not _FINAL_WORDS.search(str(error))
 
 
