@@ -35,6 +35,7 @@ _FINAL_KINDS = (
 )
 """Judged already, or of a kind that file systems over fsspec raise without a number."""
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
     """How hard to try."""
@@ -54,8 +55,8 @@ class RetryPolicy:
 
 def transient(error: OSError) -> bool:
     """Whether the same request may succeed later: everything but a refusal, a missing object and a full disk."""
-    if isinstance(error, (StorageError, *_FINAL_KINDS)):
-        return False  # judged already, or final
+    if isinstance(error, _FINAL_KINDS):
+        return False
     return error.errno not in _FINAL_ERRNOS and not _FINAL_WORDS.search(str(error))
 
 

@@ -78,13 +78,13 @@ class Store:
         """The file, for reads at any offset."""
         remote = self.remote
         if remote:
-            return self._guarded(path, lambda: remote.open(path))
+            return _told(path, lambda: remote.open(path))
         return self._guarded(path, lambda: self.files.open_input_file(path))
 
     def open_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> pa.NativeFile:
         """The file, of which these ranges (first byte, one past the last) are read: a remote one fetches them all at once."""
         remote = self.remote
-        return self._guarded(path, lambda: remote.open_ranges(path, ranges)) if remote else self.memory_map(path)
+        return _told(path, lambda: remote.open_ranges(path, ranges)) if remote else self.memory_map(path)
 
     def memory_map(self, path: str) -> pa.NativeFile:
         """The file mapped into memory where the store is local, else `open_input`."""
@@ -153,12 +153,8 @@ class Store:
                     os.unlink(os.path.join(directory, name))
 
     def _guarded(self, path: str, call: Callable[[], Any]) -> Any:
-        try:
-            return with_retries(call, self.remote.options.retry) if self.remote else call()
-        except FileNotFoundError as error:
-            raise SourceError(f"{path}: no such file or directory") from error
-        except OSError as error:
-            raise StorageError(f"{path}: {_plain(error)}") from error
+        remote = self.remote
+        return _told(path, (lambda: with_retries(call, remote.options.retry)) if remote else call)
 
 
 def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
@@ -180,6 +176,16 @@ def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
             raise SourceError(f"{without_secrets(text)}: not a usable URL: {without_secrets(str(error))}") from error
         return _through_fsspec(text)
     return Store(files, False, _root(text, inner), RemoteReads(files)), inner.rstrip("/")
+
+
+def _told(path: str, call: Callable[[], Any]) -> Any:
+    """`call()`, its failures told in forebay's words."""
+    try:
+        return call()
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file or directory") from error
+    except OSError as error:
+        raise StorageError(f"{path}: {_plain(error)}") from error
 
 
 def _root(url: str, inner: str) -> str:

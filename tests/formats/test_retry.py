@@ -49,6 +49,7 @@ def test_patience_ends() -> None:
         (OSError("AWS Error UNKNOWN (HTTP status 429) during GetObject"), True),
         (OSError("AWS Error UNKNOWN (HTTP status 411) during PutObject"), False),
         (OSError("AWS Error SIGNATURE_DOES_NOT_MATCH during ListObjectsV2"), False),
+        (FileNotFoundError("without a number"), False),
         (FileNotFoundError(errno.ENOENT, "No such file"), False),
         (ConnectionResetError(errno.ECONNRESET, "reset"), True),
         (StorageError("judged already"), False),
