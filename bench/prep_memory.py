@@ -1,6 +1,6 @@
 """Whether `--memory` holds: prepare many times more input than the limit and measure the peak.
 
-`python -m forebay.bench.prep_memory` prepares 10 GB of Parquet files (the files of `prep_tabular`, linked as often as that takes) with
+`python -m forebay.bench.prep_memory` prepares 10 GB of Parquet files (those of `prep_tabular`, linked as often as needed) with
 `memory="2GB"` in a process of its own, and prints the largest resident size that the kernel saw.
 """
 

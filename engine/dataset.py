@@ -21,8 +21,9 @@ from forebay.engine.plan import Plan, make_plan
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
 from forebay.engine.write import Progress as WriteProgress
-from forebay.engine.write import WriteReport, write
+from forebay.engine.write import write
 from forebay.engine.write_options import write_options
+from forebay.engine.write_report import WriteReport
 from forebay.formats.fragment import Fragment
 from forebay.formats.schemas import Unify
 from forebay.formats.source import Source, open_source

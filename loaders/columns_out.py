@@ -56,7 +56,7 @@ def copy_into(batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> None:
             column = column.cast(pa.int64() if column.type.bit_width == 64 else pa.int32())
         if column.null_count and not pa.types.is_floating(column.type):
             raise DataError(
-                f"column {name!r} ({column.type}) has {column.null_count} nulls in this batch, and a tensor has no place for them; "
+                f"column {name!r} ({column.type}) has {column.null_count} nulls in this batch, and a tensor cannot hold them; "
                 "add T.FillNull or T.DropNulls"
             )
         if pa.types.is_fixed_size_list(column.type):

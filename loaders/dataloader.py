@@ -5,7 +5,7 @@ from typing import Any
 import torch.utils.data
 
 
-class DataLoader(torch.utils.data.DataLoader):
+class DataLoader(torch.utils.data.DataLoader[Any]):
     """A drop-in replacement for `torch.utils.data.DataLoader`.
 
     With any torch data set it is torch's loader: same order, seeds, workers, errors. With a `forebay.Dataset` it is a

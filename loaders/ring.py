@@ -32,7 +32,7 @@ class Slot:
     def batches(self, rows: int, batch_size: int) -> list[dict[str, torch.Tensor]]:
         """The first `rows` rows cut into batches, the last may be smaller. All views are made in a few calls, since a batch
         of small rows is due every few microseconds."""
-        cut = {name: one[:rows].split(batch_size) for name, one in self.tensors.items()}
+        cut = {name: torch.split(one[:rows], batch_size) for name, one in self.tensors.items()}
         names = list(cut)
         return [dict(zip(names, parts, strict=True)) for parts in zip(*cut.values(), strict=True)]
 

@@ -28,7 +28,7 @@ class Kernel:
     """Columns it reads, in the order of its parameters."""
     outputs: tuple[tuple[str, str], ...] = field(kw_only=True)
     """(name, type such as "float32") of the columns it writes, in the order of its last parameters."""
-    version: str = field(kw_only=True)  # type: ignore[misc]  # each function has its own
+    version: str = field(kw_only=True)
     """Yours to raise when the function changes: all that caches and resumed outputs know of its body."""
     callable: Callable[..., None] | None = field(default=None, kw_only=True, repr=False, compare=False)
 

@@ -23,7 +23,7 @@ class MapBatches:
     function: str
     """Where it is found again in another process: "package.module:name". A function that cannot be imported that way (a
     lambda, a closure, one typed at a prompt) is kept in `callable` alone and runs in this process only."""
-    version: str = field(kw_only=True)  # type: ignore[misc]  # a Protocol's ClassVar elsewhere; here each function has its own
+    revision: str = field(kw_only=True)
     """Yours to raise when the function changes: it is all that caches and resumed outputs know of its body."""
     columns: tuple[str, ...] | None = field(default=None, kw_only=True)
     """Columns it reads; None reads all."""
@@ -32,11 +32,12 @@ class MapBatches:
     callable: BatchFunction | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     kind: ClassVar[Kind] = "row"
+    version: ClassVar[int] = 1
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.version:
+        if not self.revision:
             raise SpecError(
                 f"map_batches({self.function}): version is missing; give a short text such as '1' and change it when the "
                 "function changes, since a cache cannot see that by itself"
@@ -119,7 +120,7 @@ def map_batches(
     )
     return MapBatches(
         f"{module}:{name}",
-        version=version,
+        revision=version,
         columns=None if columns is None else tuple(columns),
         schema="" if schema is None else base64.b64encode(schema.serialize().to_pybytes()).decode(),
         callable=function,

@@ -23,11 +23,16 @@ class TensorSpec:
 class Stage(Protocol):
     """Bound and ready; thread-safe; rebuilt by name from the plan in another process, never pickled."""
 
-    label: str
-    """Names of the transforms in it, for `explain`, errors and meters: "FillNull+Log1p+Standardize"."""
-    reads: tuple[str, ...]
-    schema: pa.Schema
-    """Schema after it."""
+    @property
+    def label(self) -> str:
+        """Names of the transforms in it, for `explain`, errors and meters: "FillNull+Log1p+Standardize"."""
+
+    @property
+    def reads(self) -> tuple[str, ...]: ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema after it."""
 
     def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
         """All rows of `batch` through all transforms of the stage. Raises BadRows."""

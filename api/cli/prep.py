@@ -9,8 +9,9 @@ import typer
 from forebay.cli.console import Bar, progress, say, say_json
 from forebay.engine.dataset import Dataset
 from forebay.engine.recipe import from_recipe, recipe_output
-from forebay.engine.write import Progress, WriteReport
+from forebay.engine.write import Progress
 from forebay.engine.write_options import WriteOptions
+from forebay.engine.write_report import WriteReport
 
 
 def prep(  # noqa: PLR0913  # each is an option of the command
