@@ -50,7 +50,7 @@ class OpenShard:
             if self._parquet:
                 self._writer.write_batch(batches[0], row_group_size=table.num_rows)
             else:
-                self._writer.write_batch(_nulls_zeroed(batches[0]))
+                self._writer.write_batch(_canonical(batches[0]))
         except (pa.ArrowException, OSError) as error:
             self.abort()
             raise self._refused(error) from error
@@ -159,9 +159,12 @@ def _numbers(schema: pa.Schema) -> list[str]:
     return found
 
 
-def _nulls_zeroed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """What lies under a null is whatever was in memory, and Arrow writes it: equal rows would give unequal bytes."""
-    columns = [_zeroed(column) for column in batch.columns]
+def _canonical(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Equal rows in equal bytes: Arrow writes what lies under nulls, and what lies behind a slice as padding.
+
+    Concatenating with no rows copies just the rows into buffers of their own.
+    """
+    columns = [_zeroed(pa.concat_arrays([column, column.slice(0, 0)])) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
