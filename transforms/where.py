@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, SpecError
@@ -136,6 +135,8 @@ def _polars_keep(expression: pl.Expr, columns: tuple[str, ...]) -> Keep:
 
 
 def _arrow_keep(expression: pc.Expression) -> Keep:
+    import pyarrow.dataset as pads  # a fifth of a second that the other dialects need not wait for
+
     def keep(batch: pa.RecordBatch, rows: Rows) -> NDArray[np.bool_]:
         table = pads.dataset(pa.Table.from_batches([batch])).to_table(columns={"keep": expression}, use_threads=False)
         mask = pc.fill_null(table["keep"], False)
