@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 dev: $(VENV)/.dev
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m forebay bench
+	$(BIN)/python -m forebay.bench.prep_tabular
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
