@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from forebay.engine import explain as explaining
 from forebay.engine.bad_rows import OnBad
+from forebay.engine.cache_options import CacheOptions
+from forebay.engine.cache_stage import CachedSource, frontier_of, split_at_frontier
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.fit_pass import Progress as FitProgress
 from forebay.engine.fit_pass import fit
@@ -44,10 +46,12 @@ class Dataset:
 
     __forebay_dataset__: ClassVar[bool] = True
 
-    def __init__(self, source: Source, graph: Graph | None = None, *, seed: int = 0) -> None:
+    def __init__(self, source: Source, graph: Graph | None = None, *, seed: int = 0, first_op: int = 0) -> None:
         self.source = source
         self.graph = graph or Graph()
         self.seed = seed
+        self.first_op = first_op
+        """Transforms that stand in a cache, before the graph: random draws are keyed by position behind them."""
         self.epoch = 0
         """What random transforms draw from when rows are taken one by one; a loader keeps its own."""
 
@@ -90,9 +94,27 @@ class Dataset:
         self, *, threads: int | None = None, on_bad: OnBad = "raise", progress: FitProgress | None = None
     ) -> "Dataset":
         """Let the fitted transforms learn from the data, in as few passes as they depend on each other."""
-        return Dataset(
-            self.source, fit(self.source, self.graph, threads=threads, on_bad=on_bad, progress=progress), seed=self.seed
-        )
+        fitted = fit(self.source, self.graph, threads=threads, on_bad=on_bad, progress=progress)
+        return Dataset(self.source, fitted, seed=self.seed, first_op=self.first_op)
+
+    def cache(
+        self, dir: str | None = None, limit: str | int = "200GB", *, compression: Literal["lz4"] | None = None
+    ) -> "Dataset":
+        """Compute what stands before the first random transform once, keep it on disk, and go on from there.
+
+        Args:
+            dir: the cache's directory; None: `$FOREBAY_CACHE`, else `~/.cache/forebay`. Data sets and processes may share it.
+            limit: most bytes in it.
+            compression: "lz4" where the disk is the bottleneck; None maps units without a copy.
+
+        Raises:
+            NotFittedError: a transform before the cache has not learned.
+        """
+        before, after = split_at_frontier(self.source.schema, self.graph)
+        options = CacheOptions(dir=dir, limit=limit, compression=compression)
+        source = CachedSource(self.source, before, options)
+        stand = self.first_op + frontier_of(self.graph)
+        return Dataset(cast(Source, source), after, seed=self.seed, first_op=stand)
 
     # ---- what it is -----------------------------------------------------------------------------------------------
 
@@ -103,7 +125,7 @@ class Dataset:
 
     def plan(self, *, start: int = 0, stop: int | None = None, cut: int | None = None) -> Plan:
         """What will run. See `make_plan`."""
-        return make_plan(self.source.schema, self.graph, start=start, stop=stop, cut=cut)
+        return make_plan(self.source.schema, self.graph, start=start, stop=stop, cut=cut, first_op=self.first_op)
 
     @cached_property
     def selection(self) -> Selection:
@@ -235,7 +257,7 @@ class Dataset:
                 yield made
 
     def _then(self, *transforms: Transform) -> "Dataset":
-        made = Dataset(self.source, self.graph.then(*transforms), seed=self.seed)
+        made = Dataset(self.source, self.graph.then(*transforms), seed=self.seed, first_op=self.first_op)
         made.graph.schemas(self.source.schema)  # refuse now, where the user's line is, not when it runs
         return made
 

@@ -26,6 +26,8 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
         f"source   {source.format}, {len(source.paths):,} files, {len(fragments):,} fragments, {rows}, "
         f"{sum(one.nbytes for one in fragments) / 1e6:,.1f} MB"
     ]
+    if hasattr(source, "describe"):
+        lines.append(source.describe())
     levels = passes(graph, source.schema)
     for number, level in enumerate(levels, 1):
         names = ", ".join(type(graph.transforms[at]).__name__ for at in level)
@@ -41,7 +43,7 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
     costs = _costs(dataset, plan, sample) if sample else {}
     for stage, positions in zip(plan.stages, plan.positions, strict=True):
         lines.append(f"├─ {stage.label}  {_kind(stage)}{costs.get(stage.label, '')}")
-        if positions[-1] + 1 == plan.frontier and plan.frontier < len(graph.transforms):
+        if positions[-1] + 1 == plan.frontier and plan.frontier - dataset.first_op < len(graph.transforms):
             lines.append("├┄ frontier: what stands above is the same in each epoch and may be cached")
     lines += [f"├─ {describe_transform(one)}  [on the finished batch]" for _, one in plan.batch_transforms]
     return "\n".join([*lines, _output(plan.schema)])

@@ -70,12 +70,19 @@ class OpaqueStage:
 
 
 def make_plan(
-    source: pa.Schema, graph: Graph, *, start: int = 0, stop: int | None = None, cut: int | None = None
+    source: pa.Schema,
+    graph: Graph,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    cut: int | None = None,
+    first_op: int = 0,
 ) -> Plan:
     """Plan the transforms `start` to `stop` of `graph` over a source of this schema.
 
     A stage never spans the position `cut`: there a cache can stand. With `start` the source is what the transforms
-    before it make (a cache's units); random draws stay keyed by positions in the whole graph.
+    before it make (a cache's units); random draws stay keyed by positions in the whole graph. `first_op` is the position
+    of `graph`'s own first transform where it is itself the rest of a longer one.
 
     Raises:
         NotFittedError: a fitted transform has not learned.
@@ -84,6 +91,7 @@ def make_plan(
     """
     part = slice(start, stop)
     graph = Graph(graph.transforms[part], graph.states[part])
+    start += first_op
     graph.require_fitted("it can run")
     _check_batch_transforms_last(graph)
     columns = graph.source_columns(source)

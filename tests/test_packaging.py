@@ -18,7 +18,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = place / "source"
     # from a copy of what git knows, so that neither `build/` nor the editable install's links come along
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     for inner in listed:
         if (ROOT / inner).is_file():

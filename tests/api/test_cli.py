@@ -69,7 +69,9 @@ def test_verify_names_each_fault_and_fails(place: Path, capsys: pytest.CaptureFi
     (place / "out" / "part-stray.parquet").write_bytes(b"x")
     assert run("verify", "out") == 1
     said = capsys.readouterr().out
-    assert f"altered    {first.name}" in said and f"missing    {second.name}" in said and "unknown    part-stray" in said
+    assert (
+        f"altered    {first.name}" in said and f"missing    {second.name}" in said and "unknown    part-stray" in said
+    )
 
 
 def test_dry_run_and_sample_write_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

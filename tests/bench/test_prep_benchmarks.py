@@ -9,7 +9,9 @@ from forebay.bench import prep_memory, prep_tabular
 
 
 def test_all_candidates_give_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = prep_tabular.main(["--rows", "5000", "--turns", "1", "--directory", str(tmp_path), "--json", str(tmp_path / "r.json")])
+    runs = prep_tabular.main(
+        ["--rows", "5000", "--turns", "1", "--directory", str(tmp_path), "--json", str(tmp_path / "r.json")]
+    )
     assert [one.candidate for one in runs] == ["forebay", "polars", "pyarrow", "pandas"]
     assert all(one.cpu_s > 0 and one.peak_bytes > 0 and one.output_bytes > 0 for one in runs)
     assert "| forebay |" in capsys.readouterr().out and (tmp_path / "r.json").exists()

@@ -26,7 +26,11 @@ def everything(ds: fb.Dataset) -> pa.Table:
 
 @pytest.mark.parametrize(
     "expression",
-    ["n > 10 and x is not null", (pl.col("n") > 10) & pl.col("x").is_not_null(), (pc.field("n") > 10) & pc.field("x").is_valid()],
+    [
+        "n > 10 and x is not null",
+        (pl.col("n") > 10) & pl.col("x").is_not_null(),
+        (pc.field("n") > 10) & pc.field("x").is_valid(),
+    ],
     ids=["sql", "polars", "arrow"],
 )
 def test_filters_of_all_dialects_keep_the_same_rows(ds: fb.Dataset, expression: object) -> None:

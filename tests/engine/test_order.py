@@ -38,7 +38,9 @@ def test_permute_does_not_depend_on_what_else_is_asked() -> None:
 
 
 def test_keys_and_epochs_give_other_orders() -> None:
-    orders = {tuple(permute(50, mix_key(seed, epoch), np.arange(50)).tolist()) for seed in range(10) for epoch in range(10)}
+    orders = {
+        tuple(permute(50, mix_key(seed, epoch), np.arange(50)).tolist()) for seed in range(10) for epoch in range(10)
+    }
     assert len(orders) == 100
 
 
@@ -59,7 +61,8 @@ def test_mixing_tells_orders_apart() -> None:
     assert 0.95 < mixing(permute(n, 7, np.arange(n))) < 1.05
     counts = np.full(100, 100)
     small, large = (
-        mixing(window_order(counts, seed=0, epoch=0, shuffle=True, window_rows=rows).all_rows(counts)) for rows in (100, 5000)
+        mixing(window_order(counts, seed=0, epoch=0, shuffle=True, window_rows=rows).all_rows(counts))
+        for rows in (100, 5000)
     )
     assert small > 0.8 and large > 0.8
 

@@ -129,7 +129,9 @@ def test_a_budget_of_bad_rows_stops_the_run(tmp_path: Path) -> None:
 
 def test_skip_counts_and_writes_no_quarantine(tmp_path: Path) -> None:
     source = tables.write_parquet(tmp_path / "raw")
-    report = fb.scan(str(source)).map_batches(tables.boom_at_13, version="1").write(str(tmp_path / "out"), on_bad="skip")
+    report = (
+        fb.scan(str(source)).map_batches(tables.boom_at_13, version="1").write(str(tmp_path / "out"), on_bad="skip")
+    )
     assert report.written == 2999
     assert not (tmp_path / "out" / "quarantine.parquet").exists()
 
@@ -182,7 +184,11 @@ def test_fitted_state_serves_without_the_engine(tmp_path: Path) -> None:
     from forebay.transforms import fit
 
     source = tables.write_parquet(tmp_path / "raw")
-    ds = fb.scan(str(source)).apply(T.FillNull(["x"], strategy="median"), T.Standardize(["x"]), T.Categorize(["s"])).fit()
+    ds = (
+        fb.scan(str(source))
+        .apply(T.FillNull(["x"], strategy="median"), T.Standardize(["x"]), T.Categorize(["s"]))
+        .fit()
+    )
     ds.write(str(tmp_path / "out"))
     raw = pa.Table.from_batches(fb.scan(str(source)).iter_batches()).combine_chunks().to_batches()[0]
     served = fit.load(tmp_path / "out").transform(raw)

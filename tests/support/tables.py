@@ -50,7 +50,11 @@ def prepare(source: str, target: str) -> None:
     """A run with fits, filters and several units: what the kill test kills."""
     from forebay import transforms as T
 
-    ds = fb.scan(source).filter("n > -900").apply(T.FillNull(["x"], strategy="median"), T.Standardize(["x"]), T.Categorize(["s"]))
+    ds = (
+        fb.scan(source)
+        .filter("n > -900")
+        .apply(T.FillNull(["x"], strategy="median"), T.Standardize(["x"]), T.Categorize(["s"]))
+    )
     ds.fit(threads=1).write(target, unit_bytes=2000, max_rows=250, threads=2)
 
 

@@ -29,7 +29,9 @@ def rows_of(loader: object) -> list[torch.Tensor]:
 @pytest.mark.parametrize("shuffle", [False, True, "window"])
 @pytest.mark.parametrize("threads", [0, 1, 3])
 @pytest.mark.parametrize("batch_size", [1, 64, 1000, 5000])
-def test_every_row_once_whatever_the_settings(ds: fb.Dataset, shuffle: bool | str, threads: int, batch_size: int) -> None:
+def test_every_row_once_whatever_the_settings(
+    ds: fb.Dataset, shuffle: bool | str, threads: int, batch_size: int
+) -> None:
     loader = fb.DataLoader(ds, batch_size=batch_size, shuffle=shuffle, num_workers=threads, window_rows=800)
     batches = rows_of(loader)
     assert len(batches) == len(loader) == -(-ROWS // batch_size)
@@ -104,7 +106,9 @@ def test_resume_at_any_step_continues_exactly_twice(ds: fb.Dataset, shuffle: boo
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_ranks_share_the_rows_and_make_as_many_steps(ds: fb.Dataset, world: int, drop_last: bool) -> None:
     def make(rank: int) -> fb.DataLoader:
-        return fb.DataLoader(ds, batch_size=37, shuffle=True, rank=rank, world_size=world, drop_last=drop_last, num_workers=1)
+        return fb.DataLoader(
+            ds, batch_size=37, shuffle=True, rank=rank, world_size=world, drop_last=drop_last, num_workers=1
+        )
 
     ranks = [rows_of(make(rank)) for rank in range(world)]
     assert len({len(one) for one in ranks}) == 1
@@ -188,7 +192,9 @@ def test_one_row_and_no_row(tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"row": [5]}), tmp_path / "one.parquet")
     pq.write_table(pa.table({"row": pa.array([], pa.int64())}), tmp_path / "none.parquet")
-    assert torch.cat(rows_of(fb.DataLoader(fb.scan(str(tmp_path / "one.parquet")), batch_size=4, shuffle=True))).tolist() == [5]
+    assert torch.cat(
+        rows_of(fb.DataLoader(fb.scan(str(tmp_path / "one.parquet")), batch_size=4, shuffle=True))
+    ).tolist() == [5]
     assert rows_of(fb.DataLoader(fb.scan(str(tmp_path / "none.parquet")), batch_size=4, shuffle=True)) == []
 
 
