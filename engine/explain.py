@@ -1,5 +1,6 @@
 """Explain: the plan as a tree, and what each step costs on a sample."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,24 @@ def _kind(stage: Stage) -> str:
 
 
 def _output(schema: pa.Schema) -> str:
-    return "└─ gives " + ", ".join(f"{one.name}: {one.type}" for one in schema)
+    fixed = {one.name: _row_bytes(one.type) for one in schema}
+    listed = [name for name, size in fixed.items() if size is None]
+    beside = f"; as lists beside it: {', '.join(listed)}" if listed else ""
+    return (
+        "├─ gives " + ", ".join(f"{one.name}: {one.type}" for one in schema) + "\n"
+        f"└─ buffers  a slot holds {sum(size or 0 for size in fixed.values()):,} bytes a row{beside}"
+    )
+
+
+def _row_bytes(type: pa.DataType) -> int | None:
+    """Bytes of one row in a batch; None for what has no fixed size."""
+    if isinstance(type, pa.FixedShapeTensorType):
+        return math.prod(type.shape) * (_row_bytes(type.value_type) or 0)
+    if pa.types.is_fixed_size_list(type):
+        return type.list_size * (_row_bytes(type.value_type) or 0)
+    if pa.types.is_boolean(type):
+        return 1
+    return type.bit_width // 8 if pa.types.is_primitive(type) else None
 
 
 def _costs(dataset: "Dataset", plan: Plan, sample: int) -> dict[str, str]:

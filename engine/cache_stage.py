@@ -1,0 +1,185 @@
+"""A cached source: what stands before the first random transform, computed once for each fragment and mapped after that."""
+
+import resource
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forebay.engine.cache_key import unit_key
+from forebay.engine.cache_options import CacheOptions
+from forebay.engine.cache_store import Cache
+from forebay.engine.explain import no_rows
+from forebay.engine.graph import Graph
+from forebay.engine.ordered import threads_in_order
+from forebay.engine.plan import Plan, make_plan
+from forebay.engine.run_stages import Tally, run_stages, sample_ids
+from forebay.engine.selection import select
+from forebay.formats.errors import SpecError
+from forebay.formats.fragment import Fragment
+from forebay.formats.reader import OnBadRow
+from forebay.formats.source import Source
+from forebay.transforms.select import Select
+from forebay.transforms.transform import Rows
+
+_SPARE = 1.1
+"""Room left when the size of all units is told from the first."""
+
+
+def frontier_of(graph: Graph) -> int:
+    """Position of the first transform whose result differs between epochs: a random one, or one that mixes a batch."""
+    return next(
+        (at for at, one in enumerate(graph.transforms) if one.random or one.kind == "batch"), len(graph.transforms)
+    )
+
+
+class CachedSource:
+    """Stands for a `Source` whose rows went through `prefix` already; its units are fragments of the original.
+
+    Attributes:
+        format: of the original.
+        paths: of the original.
+    """
+
+    manifest = None
+
+    def __init__(self, source: Source, prefix: Graph, options: CacheOptions) -> None:
+        prefix.require_fitted("what they give can be cached")
+        self.original, self.prefix, self.options = source, prefix, options
+        self.store, self.paths, self.format = source.store, source.paths, source.format
+        self.label = f"{source.paths[0]}: {'+'.join(type(one).__name__ for one in prefix.transforms) or 'decoded'}"
+
+    @cached_property
+    def cache(self) -> Cache:
+        return Cache(self.options, label=self.label)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What runs before the cache."""
+        return make_plan(self.original.schema, self.prefix)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.plan.schema
+
+    def fragments(self) -> tuple[Fragment, ...]:
+        """The original's, with the rows that its filters leave."""
+        return self._fragments
+
+    def read(
+        self,
+        fragment: Fragment,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,
+        on_bad_row: OnBadRow | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """The fragment's rows, from its unit."""
+        batch = self.unit(self._ordinals[(fragment.path, fragment.start)])
+        yield batch if columns is None else batch.select([name for name in batch.schema.names if name in set(columns)])
+
+    def unit(self, ordinal: int) -> pa.RecordBatch:
+        """The result for one fragment, mapped from the cache; computed and kept where it is not there yet."""
+        batches = self.cache.get_or_compute(self.keys[ordinal], lambda: [self._compute(ordinal)], self.schema)
+        return batches[0] if len(batches) == 1 else no_rows(self.schema)
+
+    @cached_property
+    def random_access(self) -> bool:
+        """Whether all units fit into the bound, told from the size of the first, so that rows can be taken anywhere."""
+        rows = [one.rows or 0 for one in self.fragments()]
+        first = next((at for at, count in enumerate(rows) if count), None)
+        if first is None:
+            return True
+        return self.unit(first).nbytes / rows[first] * sum(rows) * _SPARE <= self.options.limit_bytes
+
+    def open_batches(self, path: str) -> list[pa.RecordBatch]:
+        """The units of one file, mapped; the first call computes what is missing of all files, in all threads."""
+        return [self._all[at] for at, one in enumerate(self.fragments()) if one.path == path]
+
+    def identity(self) -> dict[str, Any]:
+        return {"cached": self.original.identity(), "prefix": self.prefix.fingerprint()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Raises SpecError: other machines do not see this cache."""
+        raise SpecError("a cached data set cannot be sent to a runner; write it first, or leave .cache() out")
+
+    def expect(self, ordinals: Sequence[int]) -> None:
+        """Tell the order in which fragments will be read, so that a cache too small for all keeps what comes next."""
+        self.cache.expect(self.keys[at] for at in ordinals)
+
+    def describe(self) -> str:
+        """One line for `explain`."""
+        there = sum(self.cache.contains(key) for key in self.keys)
+        return (
+            f"cache    {self.options.directory}, at most {self.options.limit_bytes / 1e9:,.1f} GB, {there:,} of "
+            f"{len(self.keys):,} units there; holds: {'+'.join(one.label for one in self.plan.stages) or 'decoded rows'}"
+        )
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Key of each unit."""
+        prefix, schema = self.plan.fingerprint, self.plan.source_schema
+        files = dict(zip(self.paths, self.original.identity()["files"], strict=True))
+        return tuple(
+            unit_key(prefix=prefix, schema=schema, shard={"file": files[one.path]}, fragment=one, ordinal=at)
+            for at, one in enumerate(self.original.fragments())
+        )
+
+    @cached_property
+    def _fragments(self) -> tuple[Fragment, ...]:
+        found = self.original.fragments()
+        counts = select(self.original, self.prefix).counts
+        return tuple(
+            Fragment(
+                path=one.path, format=one.format, start=one.start, stop=one.stop, rows=int(rows), nbytes=one.nbytes
+            )
+            for one, rows in zip(found, counts, strict=True)
+        )
+
+    @cached_property
+    def _ordinals(self) -> dict[tuple[str, int], int]:
+        return {(one.path, one.start): at for at, one in enumerate(self.original.fragments())}
+
+    @cached_property
+    def _all(self) -> list[pa.RecordBatch]:
+        _allow_open_files(len(self.keys))
+        return list(threads_in_order(self.unit, range(len(self.keys))))
+
+    def _compute(self, ordinal: int) -> pa.RecordBatch:
+        fragment, row, made = self.original.fragments()[ordinal], 0, []
+        for batch in self.original.read(fragment, columns=self.plan.columns, filter=self.plan.pushed):
+            rows = Rows(sample_ids(ordinal, row, batch.num_rows))
+            row += batch.num_rows
+            done, _ = run_stages(self.plan.stages, batch, rows, on_bad="raise", tally=Tally(), file=fragment.path)
+            made.append(done)
+        return pa.concat_batches(made) if made else no_rows(self.schema)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("original", "prefix", "options")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        CachedSource.__init__(self, state["original"], state["prefix"], state["options"])
+
+
+def split_at_frontier(source: pa.Schema, graph: Graph) -> tuple[Graph, Graph]:
+    """The transforms before the frontier, giving only what is needed behind it, and the rest."""
+    at = frontier_of(graph)
+    before = Graph(graph.transforms[:at], graph.states[:at])
+    after = Graph(graph.transforms[at:], graph.states[at:])
+    schema = before.schemas(source)[-1]
+    needed = after.source_columns(schema)
+    if after.transforms and needed and set(needed) != set(schema.names):
+        before = before.then(Select(needed))
+    return before, after
+
+
+def _allow_open_files(units: int) -> None:
+    """Each mapped unit holds a file open; a shell's usual limit of 1024 is raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = units + 1024
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
