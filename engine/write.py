@@ -67,13 +67,13 @@ def write(
         return make_report(path, done, [], 0, 0, already_done=True)
     store.make_directory(directory)
     units = make_units(source.fragments(), target_bytes=_size(options.unit_bytes))
+    run = _Run(source, graph, plan, Target(store, directory, options), progress)
     if not store.local:
-        return _write_remote(source, graph, plan, Target(store, directory, options), units, identity)
+        return _write_remote(run, units, identity)
     _refuse_strangers(Path(directory))
     with Journal(Path(directory), identity).open() as journal:
         store.sweep(directory)
         resumed = len(journal.done)
-        run = _Run(source, graph, plan, Target(store, directory, options), progress)
         reports = run.all(units, journal)
         manifest = _finish(run, reports, identity)
         journal.remove()
@@ -192,7 +192,10 @@ def _finish(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
     target = run.target
     quarantined = [one.quarantine for one in reports if one.quarantine]
     if quarantined:
-        tables = [pq.read_table(f"{target.directory}/{name}") for name in quarantined]
+        tables = []
+        for name in quarantined:
+            with target.store.open_input(f"{target.directory}/{name}") as file:
+                tables.append(pq.read_table(file))
         with target.store.publish(f"{target.directory}/{QUARANTINE}") as stream:
             pq.write_table(pa.concat_tables(tables), stream, compression="zstd")
     manifest = make_manifest((run.source, run.graph, run.plan), run.target, reports, identity)
@@ -202,19 +205,13 @@ def _finish(run: _Run, reports: list[UnitReport], identity: str) -> Manifest:
     return manifest
 
 
-def _write_remote(
-    source: Source, graph: Graph, plan: Plan, target: Target, units: list[WorkUnit], identity: str
-) -> WriteReport:
+def _write_remote(run: "_Run", units: list[WorkUnit], identity: str) -> WriteReport:
     """Object stores have no append and no lock, so there is no journal: the manifest alone says that a run is complete."""
-    run = _Run(source, graph, plan, target, None)
-    if any(one is not None for one in graph.states):
-        raise SpecError(f"{target.directory}: fitted state is written to local outputs only; write there and upload")
-    threads = target.options.threads or available_threads()
+    threads = run.target.options.threads or available_threads()
     reports = list(run._run(units, min(threads, max(len(units), 1))))
     run.shared.budget.check_end()
-    manifest = make_manifest((run.source, run.graph, run.plan), run.target, reports, identity)
-    manifest.write(target.store, target.directory)
-    return make_report(target.directory, manifest, reports, 0, run.shared.memory.peak)
+    manifest = _finish(run, reports, identity)
+    return make_report(run.target.directory, manifest, reports, 0, run.shared.memory.peak)
 
 
 def _size(value: int | str) -> int:

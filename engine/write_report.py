@@ -1,6 +1,8 @@
 """What a run of `write` leaves behind: the manifest, and a report that accounts for every row."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from forebay.engine.graph import Graph
 from forebay.engine.plan import Plan
@@ -42,7 +44,7 @@ def make_manifest(
     state = ""
     if any(one is not None for one in graph.states):
         state = STATE
-        save_state(graph.transforms, graph.states, source.schema, f"{target.directory}/{STATE}")
+        _write_state(source, graph, target)
     counts = {
         "read": sum(one.read for one in reports),
         "written": sum(info.rows for one in reports for info in one.shard_infos()),
@@ -59,6 +61,17 @@ def make_manifest(
         state=state,
         counts=counts,
     )
+
+
+def _write_state(source: Source, graph: Graph, target: Target) -> None:
+    if target.store.local:
+        save_state(graph.transforms, graph.states, source.schema, f"{target.directory}/{STATE}")
+        return
+    with tempfile.TemporaryDirectory() as place:
+        save_state(graph.transforms, graph.states, source.schema, place)
+        for path in sorted(Path(place).iterdir()):
+            with target.store.publish(f"{target.directory}/{STATE}/{path.name}") as stream:
+                stream.write(path.read_bytes())
 
 
 def make_report(
