@@ -1,6 +1,7 @@
 """JSON Lines: one object a line; plain, .gz or .zst."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ from forebay.formats.schemas import conform
 from forebay.formats.store import Store
 
 _SAMPLE_BYTES = 4 << 20
+
+_NULL_AFTER = re.compile(rb"\}[ \t\r]*null")
+_NULL_ANYWHERE = re.compile(rb"(?:\A|[\n}])[ \t\r\n]*null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,11 @@ class JsonlReader:
             raise SourceError(f"{path}: the file is empty, so its columns are unknown; remove it")
         fragments = split_lines(store, path, "jsonl")
         sample = _first_lines(store, fragments[0])
+        start = sample.lstrip().split(b"\n", 1)[0]
+        if start.startswith(b"[") and _loads(start)[1] != "a JSON list, expected an object":
+            raise CorruptError(f"{path}: a JSON array, expected one object a line; convert it (jq -c '.[]')")
         try:
-            _require_utf8(sample)
+            _require_safe(sample)
             schema = pajson.read_json(pa.BufferReader(sample), _one_block(sample)).schema
         except pa.ArrowInvalid as error:
             good = [line for line in sample.split(b"\n") if _loads(line)[1] is None]
@@ -78,7 +85,7 @@ def _parse(block: bytes, row: int, fragment: Fragment, request: ReadRequest) -> 
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         halves = halve(block)
         if halves is None:
-            yield from _parse_line(block, str(error), row, fragment, request)
+            _report(block, str(error), row, fragment, request)
             return
     for part in halves:
         yield from _parse(part, row, fragment, request)
@@ -86,7 +93,7 @@ def _parse(block: bytes, row: int, fragment: Fragment, request: ReadRequest) -> 
 
 
 def _parse_block(block: bytes, schema: pa.Schema) -> pa.Table:
-    _require_utf8(block)
+    _require_safe(block)
     if not block.strip():
         return schema.empty_table()
     options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
@@ -97,26 +104,26 @@ def _parse_block(block: bytes, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _require_utf8(block: bytes) -> None:
+def _require_safe(block: bytes) -> None:
+    """Refuse what Arrow's parser does not: text that is not UTF-8, which it takes, and a bare null in place of an object,
+    which ends the process (pyarrow 26)."""
     if not is_utf8(block):
         raise pa.ArrowInvalid("not UTF-8")
+    if b"null" in block:
+        plain = block.count(b"\n{") + block.startswith(b"{") == _lines(block)
+        if (_NULL_AFTER if plain else _NULL_ANYWHERE).search(block):
+            raise pa.ArrowInvalid("null in place of an object")
 
 
-def _parse_line(line: bytes, reason: str, row: int, fragment: Fragment, request: ReadRequest) -> Iterator[pa.Table]:
-    found, fault = _loads(line)
-    if fault is None:
-        try:  # JSON as Python has it, where Arrow's parser is stricter than it need be
-            values = {field.name: found.get(field.name) for field in request.schema}
-            yield pa.Table.from_pylist([values], schema=request.schema)
-            return
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            fault = reason.removeprefix("JSON parse error: ")
+def _report(line: bytes, reason: str, row: int, fragment: Fragment, request: ReadRequest) -> None:
+    # Python's parser says where a line goes wrong; where it finds nothing, a value does not fit its column's type
+    fault = _loads(line)[1] or reason.removeprefix("JSON parse error: ")
     if request.on_bad_row is None:
         raise DataError(
             f"{fragment.path}: line {row} of the fragment at byte {fragment.start}: {fault}; mend the line, or set it "
             "aside with on_bad='quarantine'"
         )
-    request.on_bad_row(row, fault, line[:2000].decode("utf-8", "replace"))
+    request.on_bad_row(row, fault, line[:2000].decode("utf-8", "replace").rstrip("\n"))
 
 
 def _infer(path: str, lines: list[bytes]) -> pa.Schema:
