@@ -13,6 +13,7 @@ from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.feed import Batch, Feed
 from forebay.loaders.feed_spec import FeedSpec, FeedState
+from forebay.loaders.frameworks.accelerate import active_in_accelerate
 
 _NOT_HERE = {
     "sampler": "order comes from shuffle= and seed=, and ranks are told apart by rank= and world_size=",
@@ -51,6 +52,8 @@ class FeedLoader(DataLoader):
 
     _is_accelerate_prepared = True  # accelerate would rebuild it as a plain loader; it shards and resumes by itself
     use_stateful_dataloader = True
+    end_of_dataloader = False  # accelerate asks: is the batch in hand the last of the epoch?
+    remainder = -1  # and: how many of its rows are there twice? None that it must cut off
 
     def __init__(  # noqa: PLR0913  # torch's own constructor has more; these are its names
         self,
@@ -136,9 +139,13 @@ class FeedLoader(DataLoader):
         # Rolled over here, not behind the last batch: a framework that counts to len() never asks for the end.
         if self._position and self._position >= self._end(feed.rows):
             self._epoch, self._position = self._epoch + 1, 0
-        for batch, position in feed.epoch(self._epoch, self._position):
-            self._position = position
-            yield self._shaped(batch)
+        end = self._end(feed.rows)
+        self.end_of_dataloader = False
+        with active_in_accelerate(self):
+            for batch, position in feed.epoch(self._epoch, self._position):
+                self._position = position
+                self.end_of_dataloader = position >= end
+                yield self._shaped(batch)
 
     def _end(self, rows: int) -> int:
         return rows - rows % self._spec.global_batch if self._spec.drop_last else rows

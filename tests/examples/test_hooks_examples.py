@@ -29,6 +29,7 @@ def test_text_is_learned_in_bf16() -> None:
     assert after < before - 0.5
 
 
+@pytest.mark.slow
 def test_adapters_learn_other_text_on_four_bits() -> None:
     for package in ("transformers", "peft", "bitsandbytes"):
         pytest.importorskip(package)

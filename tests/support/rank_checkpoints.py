@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from support.rank_steps import make_model
 from support.resumable_loader import ResumableLoader
+from support.shards import shard_loader
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,9 +24,11 @@ def loss(model: nn.Module, batch: Any) -> LossSum:
 
 
 def train(
-    rank: int, world: int, path: str, loads: bool, updates: int, shards: bool = False
+    rank: int, world: int, path: str, loads: bool, updates: int, shards: bool = False, data: str = ""
 ) -> tuple[list[torch.Tensor], int, list[torch.Tensor], list[torch.Tensor]]:
     """Two microbatches of 4 samples an update, on one rank after another or on two at once; then save.
+
+    The loader is a stand-in of the tests, or forebay's own over the folder `data`.
 
     Returns: losses of this rank's microbatches, updates in all, weights, average.
     """
@@ -39,7 +42,8 @@ def train(
         model = DistributedDataParallel(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     step = TrainStep(model, optimizer, spec=StepSpec(accumulate=2 // world))
-    loader, ema = ResumableLoader(rank=rank, world=world), Ema(0.9)
+    loader: Any = shard_loader(data) if data else ResumableLoader(rank=rank, world=world)
+    ema = Ema(0.9)
     losses = []
     with attach(loader, optimizer, hooks=[ema], model=inner) as run:
         parts = {"loader": loader, "run": run, "step": step}

@@ -42,6 +42,7 @@ def test_losses_and_weights_are_equal_to_the_last_bit(worlds: tuple[int, int], u
     torch.testing.assert_close(second[0][3], average, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_shards_of_two_ranks_go_on_in_one_process(uninterrupted: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "sharded")
     first = on_ranks(2, train, path, False, FIRST, True)
@@ -97,6 +98,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         load_checkpoint(path, model=model, loader=loader)
 
 
+@pytest.mark.slow
 def test_shards_do_not_go_into_one_file(tmp_path: Path) -> None:
     (message,) = on_ranks(1, sharded_save_message, str(tmp_path / "run.pt"))
     assert message.startswith("part 'model' holds shards") and "save_sharded" in message

@@ -79,12 +79,14 @@ def test_fsdp2_shards_equal_one_process_with_clipping() -> None:
         assert updates == 1 and norm > 0.5
 
 
+@pytest.mark.slow
 def test_fsdp2_under_fp16_scales_and_clips() -> None:
     for weights, norm, updates in on_ranks(2, fsdp_weights, "fp16"):
         torch.testing.assert_close(weights, whole_window_weights(clip=0.5), rtol=2e-2, atol=2e-3)
         assert updates == 1 and norm > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True], ids=["foreach", "fused"])
 def test_fsdp2_ranks_skip_together_when_one_shard_overflows(fused: bool) -> None:
     assert on_ranks(2, fsdp_overflow_on_one_rank, fused) == [(1, 1, 128.0, True)] * 2
