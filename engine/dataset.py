@@ -20,6 +20,7 @@ from forebay.engine.fit_pass import fit
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
+from forebay.engine.read_ahead import read_ahead
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
 from forebay.engine.write import Progress as WriteProgress
@@ -178,7 +179,13 @@ class Dataset:
             for one in numbered:
                 yield from self._run_fragment(plan, *one)
             return
-        for batches in threads_in_order(run, numbered, threads=count):
+        local = self.source.store.local
+        results = (
+            threads_in_order(run, numbered, threads=count)
+            if local
+            else read_ahead(run, numbered, size=lambda one: one[1].nbytes)
+        )
+        for batches in results:
             yield from batches
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:

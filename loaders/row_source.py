@@ -13,6 +13,7 @@ from forebay.engine.dataset import Dataset
 from forebay.engine.explain import no_rows
 from forebay.engine.order import mix_key, permute, window_order
 from forebay.engine.plan import Plan
+from forebay.engine.read_ahead import ReadAhead
 from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.errors import SpecError
 from forebay.loaders.feed_spec import FeedSpec
@@ -116,6 +117,11 @@ class WindowSource:
             self._selection.counts, seed=spec.seed, epoch=epoch, shuffle=shuffled, window_rows=window_rows
         )
         self._coming: dict[int, Future[_Window]] = {}
+        self._ahead: ReadAhead[int, list[pa.RecordBatch]] | None = None
+        if not self._source.store.local:  # a window ahead is not enough where each request takes its time
+            fragments = self._source.fragments()
+            ordinals = self._order.fragments.tolist()
+            self._ahead = ReadAhead(self._read, ordinals, size=lambda ordinal: fragments[ordinal].nbytes)
 
     def schedule(self, shares: Sequence[Share], pool: Executor | None) -> list[tuple[Future[_Window], int, int]]:
         found: list[tuple[Future[_Window], int, int]] = []
@@ -143,12 +149,14 @@ class WindowSource:
             del self._coming[old]
         return self._coming[window]
 
+    def _read(self, ordinal: int) -> list[pa.RecordBatch]:
+        return list(self._source.read(self._source.fragments()[ordinal], columns=self._plan.columns))
+
     def _load(self, window: int) -> _Window:
         ordinals = self._order.fragments[self._order.firsts[window] : self._order.firsts[window + 1]].tolist()
         tables, ids = [], []
-        for ordinal in ordinals:
-            fragment = self._source.fragments()[ordinal]
-            batches = list(self._source.read(fragment, columns=self._plan.columns))
+        for at, ordinal in enumerate(ordinals, int(self._order.firsts[window])):
+            batches = self._ahead.take(at) if self._ahead else self._read(ordinal)
             table = pa.Table.from_batches(batches, schema=self._plan.source_schema)
             kept = self._selection.kept.get(ordinal)
             if kept is not None:

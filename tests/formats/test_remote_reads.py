@@ -238,3 +238,25 @@ def test_random_reads_of_a_file_equal_those_of_its_bytes(server: S3Server) -> No
 def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ForebayError, match="expected"):
         RemoteOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_epoch_resumed_with_a_cold_cache_reads_only_what_is_left(server: S3Server, prepared: dict[str, str]) -> None:
+    from forebay.loaders.dataloader import DataLoader
+
+    def loader() -> tuple[DataLoader, RemoteReads]:
+        dataset = opened(server, prepared["parquet"], gap_bytes=0)
+        made = DataLoader(dataset, batch_size=5_000, shuffle="window", window_rows=1, seed=7, num_workers=2)
+        return made, dataset.source.store.remote  # type: ignore[return-value]  # it is a remote store
+
+    whole, reads = loader()
+    rows = [batch["at"].clone() for batch in whole]
+    everything = reads.fetcher.counts.nbytes
+    first, _ = loader()
+    batches = iter(first)
+    for _ in range(10):
+        next(batches)
+    state = first.state_dict()
+    rest, reads = loader()
+    rest.load_state_dict(state)
+    assert [batch["at"].tolist() for batch in rest] == [one.tolist() for one in rows[10:]]
+    assert reads.fetcher.counts.nbytes < everything / 2

@@ -1,0 +1,56 @@
+"""Reading ahead keeps the order and the bound, and goes as deep as waiting asks for."""
+
+import threading
+import time
+
+import pytest
+
+from forebay.engine.read_ahead import read_ahead
+
+
+class Slow:
+    """Counts how many reads are under way at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.now, self.most, self.lock = seconds, 0, 0, threading.Lock()
+
+    def __call__(self, item: int) -> int:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.now -= 1
+        return item * item
+
+
+def test_results_come_in_order_and_waiting_makes_it_deeper() -> None:
+    slow = Slow(0.02)
+    assert list(read_ahead(slow, range(1, 60), size=lambda _: 1)) == [one * one for one in range(1, 60)]
+    assert slow.most > 8
+
+
+def test_no_more_bytes_than_the_limit_are_under_way() -> None:
+    slow = Slow(0.005)
+    assert len(list(read_ahead(slow, range(1, 30), size=lambda _: 10, limit=35))) == 29
+    assert slow.most <= 4
+
+
+def test_an_item_larger_than_the_limit_still_gets_through() -> None:
+    assert list(read_ahead(lambda item: item, [1, 2], size=lambda _: 100, limit=1)) == [1, 2]
+
+
+def test_an_error_comes_in_its_place_and_the_rest_is_left() -> None:
+    done: list[int] = []
+
+    def read(item: int) -> int:
+        if item == 3:
+            raise ValueError("item 3")
+        done.append(item)
+        return item
+
+    found = read_ahead(read, range(1, 1000), size=lambda _: 1)
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(ValueError, match="item 3"):
+        next(found)
+    assert len(done) < 100
