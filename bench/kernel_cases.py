@@ -41,6 +41,7 @@ def cases(rows: int) -> list[Case]:
     edges = tuple(np.linspace(1, 20, 20).tolist())
     out = np.empty(rows, np.float32)
     span, power = {"min": [0.0], "max": [60.0]}, {"lambda": [0.3], "mean": [0.0], "std": [1.0]}
+    ranks = {"knots": [knots]}
     unscaled = T.PowerTransform(["x"], standardize=False)
 
     def numpy_log1p() -> Any:
@@ -58,7 +59,7 @@ def cases(rows: int) -> list[Case]:
         _case("Categorize text", "compute", [T.Categorize(["x"])], text, _ordinal(text), states=[_vocabulary(text)]),
         _case("Log1p float32", "compute", [T.Log1p(["x"])], plain, numpy_log1p),
         _case("PowerTransform float32", "compute", [unscaled], plain, _power(column), states=[power]),
-        _case("QuantileTransform float32", "compute", [T.QuantileTransform(["x"])], plain, _quantile(column), states=[{"knots": [knots]}]),
+        _case("QuantileTransform float32", "compute", [T.QuantileTransform(["x"])], plain, _quantile(column), states=[ranks]),
         _case("Bucketize float32", "compute", [T.Bucketize(["x"], edges)], plain, lambda: np.digitize(plain, edges)),
     ]  # fmt: skip
     return [*made, *_chains(holed, one), _tokens(rows)]

@@ -12,8 +12,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LOG1P, YEO_JOHNSON, POWER, INTERPOLATE, BUCKETIZE, ABS, MODULO, REPLACE, FILL_NAN, NORMAL = range(10)
-"""Codes. Their parameters, float64: none; lambda, 1 if float32 will do; exponent; knots then images; edges; none; divisor; old, new;
-value; least and greatest result."""
+"""Codes. Their parameters, float64: none; lambda, 1 if float32 will do; exponent; knots then images; edges; none; divisor;
+old, new; value; least and greatest result."""
 
 # fmt: off
 _A = (3.3871328727963666080, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
