@@ -9,6 +9,7 @@ import pyarrow.ipc
 
 from forebay.formats.errors import CorruptError, ForebayError
 from forebay.formats.fragment import Fragment
+from forebay.formats.ipc_header import batch_header
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.remote_layout import arrow_ranges
 from forebay.formats.schemas import conform
@@ -45,18 +46,20 @@ class ArrowReader:
         path = fragment.path
         wanted = set(request.schema.names)
         for batch in _batches(store, path, range(fragment.start, fragment.stop), wanted):
-            yield conform(batch, request.schema, path=path, fill_missing=request.fill_missing)
+            kept = [name for name in batch.schema.names if name in wanted]
+            yield conform(batch.select(kept), request.schema, path=path, fill_missing=request.fill_missing)
 
     def open_batches(self, store: Store, path: str) -> list[pa.RecordBatch]:
         return list(_batches(store, path, None, None))
 
 
 def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
-    """Schema, and rows of each batch, decompressing as little as possible: the column with the smallest values."""
+    """Schema, and rows of each batch: of a file from the headers, without loading a batch."""
     schema = _schema(store, path)
-    fixed = [(one.type.bit_width, one.name) for one in schema if pa.types.is_primitive(one.type)]
-    narrowest = {min(fixed)[1]} if fixed else set(schema.names[:1])
-    return schema, [batch.num_rows for batch in _batches(store, path, None, narrowest)]
+    file = store.memory_map(path)
+    if _has_footer(file):
+        return schema, [batch_header(file, start, path).rows for start, _ in arrow_ranges(file, path)]
+    return schema, [batch.num_rows for batch in _batches(store, path, None, None)]
 
 
 def _schema(store: Store, path: str) -> pa.Schema:
@@ -74,10 +77,14 @@ def _batches(store: Store, path: str, indices: range | None, names: set[str] | N
     try:
         file = store.memory_map(path)
         if _has_footer(file):
-            if indices is not None and not store.local:
+            fields = names
+            if indices is not None:
                 ranges = arrow_ranges(file, path)
-                file = store.open_ranges(path, [ranges[index] for index in indices])
-            yield from _from_file(file, path, indices, names)
+                if not store.local:
+                    file = store.open_ranges(path, [ranges[index] for index in indices])
+                elif not batch_header(file, ranges[indices.start][0], path).compressed:
+                    fields = None  # what is mapped costs nothing; Arrow copies it when fields are named
+            yield from _from_file(file, path, indices, fields)
         else:
             yield from _from_stream(file, indices)
     except ForebayError:
