@@ -15,6 +15,7 @@ __all__ = [
     "ForebayError",
     "__version__",
     "from_recipe",
+    "kernel",
     "scan",
     "transforms",
     "verify",
@@ -27,6 +28,7 @@ _HOMES = {
     "Dataset": "forebay.engine.dataset",
     "ForebayError": "forebay.formats.errors",
     "from_recipe": "forebay.engine.recipe",
+    "kernel": "forebay.transforms.kernel",
     "scan": "forebay.engine.dataset",
     "verify": "forebay.formats.verify",
 }
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from forebay.formats.errors import BadRows, ForebayError
     from forebay.formats.verify import verify
     from forebay.loaders.dataloader import DataLoader
+    from forebay.transforms.kernel import kernel
 else:
 
     def __getattr__(name: str) -> object:
