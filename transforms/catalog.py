@@ -47,6 +47,15 @@ MODULES: dict[str, str] = {
     "DropTokens": "drop_tokens",
     "SpanCorrupt": "span_corrupt",
     "Kernel": "kernel",
+    "DecodeImage": "image_decode",
+    "DropCorruptImages": "image_decode",
+    "Resize": "image_geometry",
+    "CenterCrop": "image_geometry",
+    "HorizontalFlip": "image_geometry",
+    "VerticalFlip": "image_geometry",
+    "RandomResizedCrop": "image_random_crop",
+    "RandomCrop": "image_random_crop",
+    "NormalizeImage": "image_normalize",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 

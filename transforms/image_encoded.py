@@ -1,0 +1,90 @@
+"""A column of encoded images: their sizes from the headers, and their pixels one by one."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.transforms.image_decode import DecodeImage
+from forebay.transforms.image_jpeg import UndecodableError, decode_jpeg
+from forebay.transforms.image_pillow import decode_pillow, size_of
+from forebay.transforms.image_pixels import Pixels
+from forebay.transforms.kernels import image_headers as header
+from forebay.transforms.kernels.image_headers import jpeg_headers_into
+
+_NULL = "null where an image was expected"
+
+
+class EncodedImages:
+    """The rows `take` of a column of files. Not thread-safe: it holds the room that the next image is decoded into."""
+
+    def __init__(self, column: pa.Array, take: NDArray[np.int64] | None, decode: DecodeImage) -> None:
+        self._decode = decode
+        self.channels = decode.channels
+        self._data, self._spans, null = _spans(column, take)
+        n = len(self._spans)
+        self._headers = np.empty((n, header.FIELDS), np.int64)
+        jpeg_headers_into(self._data, self._spans, self._headers)
+        fields = self._headers
+        # libjpeg-turbo gives grey and colour; CMYK goes through Pillow, which knows Adobe's inverted kind
+        self._jpeg = (fields[:, header.IS_JPEG] == 1) & np.isin(fields[:, header.COMPONENTS], (1, 3))
+        self.sizes = fields[:, [header.HEIGHT, header.WIDTH]]
+        self._turn = fields[:, header.ORIENTATION] if decode.orient else np.ones(n, np.int64)
+        turned = self._turn >= 5
+        self.sizes[turned] = self.sizes[turned][:, ::-1]
+        self.bad: dict[str, NDArray[np.bool_]] = {}
+        if null.any():
+            self.bad[_NULL] = null
+        for row in np.flatnonzero(~self._jpeg & ~null).tolist():
+            try:
+                self.sizes[row] = size_of(self._file(row), orient=decode.orient)
+            except UndecodableError as error:
+                self.bad.setdefault(str(error), np.zeros(n, np.bool_))[row] = True
+        self._room = np.empty(0, np.uint8)
+
+    @property
+    def partly(self) -> NDArray[np.bool_]:
+        """(N,) images of which less than all can be decoded."""
+        return self._jpeg & (self._turn == 1)
+
+    def pixels(self, row: int, factor: int = 1, rows: int | None = None) -> Pixels:
+        """Image `row`, reduced by `factor` and down to `rows` only; both where `partly` says so.
+
+        Raises:
+            UndecodableError: it does not decode.
+        """
+        if not self._jpeg[row]:
+            return decode_pillow(self._file(row), channels=self.channels, orient=self._decode.orient)
+        fields = self._headers[row]
+        height, width = int(fields[header.HEIGHT]), int(fields[header.WIDTH])
+        need = height * width * 4
+        if len(self._room) < need:
+            self._room = np.empty(need, np.uint8)
+        found = decode_jpeg(
+            self._file(row), fields, grey=self.channels == 1, factor=factor, rows=rows or height, room=self._room
+        )
+        return found.oriented(int(self._turn[row]))
+
+    def _file(self, row: int) -> NDArray[np.uint8]:
+        begin, end = self._spans[row]
+        return self._data[begin:end]
+
+
+def _spans(
+    column: pa.Array, take: NDArray[np.int64] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """The column's bytes, (N, 2) begin and end of each row in them, and (N,) which are null."""
+    wide = pa.types.is_large_binary(column.type)
+    _, places, data = column.buffers()
+    ends = np.frombuffer(places, np.int64 if wide else np.int32)[column.offset : column.offset + len(column) + 1]
+    index = np.arange(len(column)) if take is None else take
+    spans = np.stack([ends[index], ends[index + 1]], axis=1).astype(np.int64)
+    bytes = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
+    return bytes, spans, nulls(column, index)
+
+
+def nulls(column: pa.Array, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) which of the rows are null."""
+    if column.null_count == 0:
+        return np.zeros(len(index), np.bool_)
+    missing: NDArray[np.bool_] = column.take(pa.array(index)).is_null().to_numpy(zero_copy_only=False)
+    return missing

@@ -1,0 +1,179 @@
+"""The stage that runs fused image chains: decode, place, paint and normalize, into a new batch or a training batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.formats.errors import BadRows, SchemaError
+from forebay.transforms.image_chain import Chain, Images
+from forebay.transforms.image_form import DECODED
+from forebay.transforms.image_jpeg import UndecodableError
+from forebay.transforms.image_output import ImageOutput, plain
+from forebay.transforms.image_pixels import Pixels, planar
+from forebay.transforms.image_placement import Placement
+from forebay.transforms.image_planar import PlanarImages
+from forebay.transforms.image_render import Renderer, crop_plans, needed
+from forebay.transforms.kernels.image_resample import NEAREST
+from forebay.transforms.pieces_stage import check_take
+from forebay.transforms.stage import TensorSpec
+from forebay.transforms.transform import Rows
+
+
+class ImageStage:
+    """Chains of image transforms, one a column (a `Stage` and a `SlotStage`). Thread-safe: a call keeps nothing."""
+
+    def __init__(self, chains: Sequence[Chain], before: pa.Schema, schema: pa.Schema) -> None:
+        self._chains = list(chains)
+        self._before = before
+        self.schema = schema
+        self.label = "+".join(one.label for one in chains)
+        self.reads = tuple(one.before.name for one in chains)
+        self._outputs = [one.output for one in chains]
+
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        made = {}
+        for chain, output in zip(self._chains, self._outputs, strict=True):
+            if isinstance(chain.after.type, pa.FixedShapeTensorType):
+                made[chain.after.name] = TensorSpec(tuple(chain.after.type.shape), output.dtype)
+        return made
+
+    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        columns = {name: batch.column(name) for name in self.schema.names}
+        for chain, output in zip(self._chains, self._outputs, strict=True):
+            name = chain.before.name
+            drawing = _Drawing(chain, output, self._column(batch, chain), None, rows)
+            sizes = drawing.sizes
+            ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
+            buffer = pa.allocate_buffer(int(ends[-1]) * output.dtype.itemsize)
+            drawing.draw(np.frombuffer(buffer, output.dtype), ends[:-1])
+            columns[name] = _column(chain.after.type, buffer, ends, sizes, output)
+        return pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def run_into(
+        self,
+        batch: pa.RecordBatch,
+        rows: Rows,
+        take: NDArray[np.int64] | None,
+        out: Mapping[str, NDArray[Any]],
+    ) -> None:
+        check_take(take, batch.num_rows)
+        specs = self.tensors()
+        n = batch.num_rows if take is None else len(take)
+        for chain, output in zip(self._chains, self._outputs, strict=True):
+            spec = specs.get(chain.after.name)
+            if spec is None:
+                continue
+            into = out[chain.after.name]
+            if into.dtype != spec.dtype or into.shape != (n, *spec.shape):
+                raise SchemaError(
+                    f"{self.label}: the array for column {chain.after.name!r} is {into.dtype}{list(into.shape)}; expected "
+                    f"{spec.dtype}{[n, *spec.shape]}, as tensors() says"
+                )
+            drawing = _Drawing(chain, output, self._column(batch, chain), take, rows)
+            if n:
+                drawing.draw(*_flat(into))
+
+    def _column(self, batch: pa.RecordBatch, chain: Chain) -> pa.Array:
+        at = batch.schema.get_field_index(chain.before.name)
+        found = batch.schema.field(at).type if at >= 0 else "missing"
+        if found != chain.before.type:
+            raise SchemaError(
+                f"{self.label}: column {chain.before.name!r} is {found}; expected {chain.before.type}, as planned"
+            )
+        return batch.column(at)
+
+
+class _Drawing:
+    """One call's work on one column."""
+
+    def __init__(
+        self, chain: Chain, output: ImageOutput, column: pa.Array, take: NDArray[np.int64] | None, rows: Rows
+    ) -> None:
+        self._chain, self._output = chain, output
+        self._images: Images = chain.open(column, take)
+        self._refuse(self._images.bad)
+        self._placements = chain.placements(self._images.sizes, rows)
+        for placement in self._placements:
+            self._refuse(placement.refused)
+        self._colours = chain.colours(rows)
+        self._painted = any(segment.paints for segment in chain.segments)
+        self._renderer = Renderer()
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(N, 2) height and width of the results."""
+        return self._placements[-1].sizes
+
+    def draw(self, flat: NDArray[Any], places: NDArray[np.int64]) -> None:
+        """Write the results to `flat`, image i from `places[i]` on."""
+        images, first = self._images, self._placements[0]
+        one_pass = len(self._placements) == 1 and not self._painted
+        if one_pass and isinstance(images, PlanarImages) and first.filter == NEAREST:
+            plan = crop_plans(first, images.starts, places)
+            self._renderer.crop(images.data, plan, first, output=self._output, flat=flat)
+            return
+        reduce = self._chain.decode is not None and self._chain.decode.reduce
+        factors, bottoms = needed(first, reduce=reduce)
+        factors = np.where(images.partly, factors, 1)
+        bottoms = np.where(images.partly, bottoms, images.sizes[:, 0])
+        bad: dict[str, list[int]] = {}
+        for row in range(len(places)):
+            try:
+                pixels = images.pixels(row, int(factors[row]), int(bottoms[row]))
+            except UndecodableError as error:
+                bad.setdefault(str(error), []).append(row)
+                continue
+            self._one(pixels, row, flat, int(places[row]))
+        for reason, which in bad.items():
+            raise BadRows(which, reason, column=self._chain.before.name)
+
+    def _one(self, pixels: Pixels, row: int, flat: NDArray[Any], place: int) -> None:
+        segments = list(zip(self._chain.segments, self._placements, self._colours, strict=True))
+        for number, (segment, placement, colours) in enumerate(segments, 1):
+            if number == len(segments) and not segment.paints:
+                self._renderer.draw(pixels, placement, row, output=self._output, flat=flat, place=place)
+                return
+            made = self._drawn(pixels, placement, row)
+            for (op, _), drawn in zip(segment.paints, colours, strict=True):
+                made = op.paint(made, drawn[row])
+            pixels = planar(np.ascontiguousarray(made))
+        still = Placement.whole(np.array([[pixels.height, pixels.width]]))
+        self._renderer.draw(pixels, still, 0, output=self._output, flat=flat, place=place)
+
+    def _drawn(self, pixels: Pixels, placement: Placement, row: int) -> NDArray[np.uint8]:
+        """(C, H, W): the image as placed, to be painted."""
+        made = np.empty((self._output.channels, *placement.sizes[row].tolist()), np.uint8)
+        to = plain(self._output.channels)
+        self._renderer.draw(pixels, placement, row, output=to, flat=made.reshape(-1), place=0)
+        return made
+
+    def _refuse(self, bad: Mapping[str, NDArray[np.bool_]]) -> None:
+        for reason, where in bad.items():
+            raise BadRows(np.flatnonzero(where).tolist(), reason, column=self._chain.before.name)
+
+
+def _flat(into: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A one-dimensional view of an array that may be strided in its first axis, and where each row begins in it."""
+    step = into.strides[0] // into.itemsize
+    one = int(np.prod(into.shape[1:]))
+    n = len(into)
+    if not into[0].flags.c_contiguous or step < one:
+        raise SchemaError("a training batch may be strided in its first axis only, and forwards")
+    flat = np.lib.stride_tricks.as_strided(into, ((n - 1) * step + one,), (into.itemsize,))
+    return flat, np.arange(n, dtype=np.int64) * step
+
+
+def _column(
+    type: pa.DataType, buffer: pa.Buffer, ends: NDArray[np.int64], sizes: NDArray[np.int64], output: ImageOutput
+) -> pa.Array:
+    n = len(sizes)
+    if type == DECODED:
+        pixels = pa.Array.from_buffers(pa.large_binary(), n, [None, pa.py_buffer(ends.astype(np.int64)), buffer], 0)
+        height, width = (pa.array(one.astype(np.int32)) for one in sizes.T)
+        channels = pa.array(np.full(n, output.channels, np.int32))
+        return pa.StructArray.from_arrays([pixels, height, width, channels], fields=list(DECODED))
+    values = pa.Array.from_buffers(type.value_type, int(ends[-1]), [None, buffer], 0)
+    return pa.ExtensionArray.from_storage(type, pa.FixedSizeListArray.from_arrays(values, type=type.storage_type))
