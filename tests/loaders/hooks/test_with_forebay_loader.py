@@ -89,7 +89,12 @@ def test_lightning_goes_on_in_mid_epoch(folder: str, tmp_path: Path) -> None:
         options: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         saves = save is not None
         trainer = pl.Trainer(
-            max_steps=steps, callbacks=[callback], accelerator="cpu", enable_checkpointing=saves, **options
+            default_root_dir=tmp_path,
+            max_steps=steps,
+            callbacks=[callback],
+            accelerator="cpu",
+            enable_checkpointing=saves,
+            **options,
         )
         trainer.fit(module, shard_loader(folder), ckpt_path=checkpoint)
         if save is not None:
