@@ -66,10 +66,11 @@ def measure(table: Any, layouts: list[Layout], directory: Path, turns: int) -> l
             spent[layout].append(_turn(table, layout, path))
             sizes[layout] = path.stat().st_size
             path.unlink()
-    return [
-        Cost(layout, *(statistics.median(one) for one in zip(*spent[layout], strict=True)), sizes[layout])
-        for layout in layouts
-    ]
+    costs = []
+    for layout in layouts:
+        write, read, groups = (statistics.median(one) for one in zip(*spent[layout], strict=True))
+        costs.append(Cost(layout, write, read, groups, sizes[layout]))
+    return costs
 
 
 def _turn(table: Any, layout: Layout, path: Path) -> tuple[float, float, float]:

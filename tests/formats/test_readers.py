@@ -40,7 +40,9 @@ def write(format: str, path: Path) -> Path:
     elif format == "jsonl":
         (path / "t.jsonl").write_text("".join(json.dumps(one) + "\n" for one in table.to_pylist()))
     elif format == "jsonl.gz":
-        (path / "t.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(one) + "\n" for one in table.to_pylist()).encode()))
+        (path / "t.jsonl.gz").write_bytes(
+            gzip.compress("".join(json.dumps(one) + "\n" for one in table.to_pylist()).encode())
+        )
     elif format == "csv":
         pacsv.write_csv(table, path / "t.csv")
     elif format == "csv.zst":
@@ -213,7 +215,14 @@ def tar_of(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def test_webdataset_samples_are_rows(tmp_path: Path) -> None:
-    members = {"a/1.jpg": b"J1", "a/1.cls": b"7", "a/1.txt": "é".encode(), "a/2.jpg": b"J2", "a/2.cls": b"8", "a/2.txt": b"t"}
+    members = {
+        "a/1.jpg": b"J1",
+        "a/1.cls": b"7",
+        "a/1.txt": "é".encode(),
+        "a/2.jpg": b"J2",
+        "a/2.cls": b"8",
+        "a/2.txt": b"t",
+    }
     table = read(open_source(str(tar_of(tmp_path / "t.tar", members))))
     assert table.to_pylist() == [
         {"__key__": "a/1", "jpg": b"J1", "cls": 7, "txt": "é"},
@@ -236,6 +245,50 @@ def test_a_tar_cut_short_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(CorruptError, match=r"t\.tar: not a whole tar"):
         read(open_source(str(path)))
+
+
+def test_two_files_of_one_kind_in_a_sample_are_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, data in [("1.txt", b"a"), ("1.txt", b"b"), ("2.txt", b"c")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    source = open_source(str(path))
+    bad: list[tuple[int, str, str]] = []
+    batches = source.read(source.fragments()[0], on_bad_row=lambda *what: bad.append(what))
+    assert [one for batch in batches for one in batch.column("txt").to_pylist()] == ["c"]
+    assert bad == [(0, "2 files with the extension txt, expected one", "1")]
+
+
+def test_tar_members_that_are_no_samples_are_left_out(tmp_path: Path) -> None:
+    members = {
+        "./a/1.seg.png": b"S",
+        "./a/1.json": b'{"x": 1}',
+        "a/README": b"r",
+        "a/.hidden.txt": b"h",
+        "__m.txt": b"m",
+    }
+    table = read(open_source(str(tar_of(tmp_path / "t.tar", members))))
+    assert table.to_pylist() == [{"__key__": "a/1", "seg.png": b"S", "json": '{"x": 1}'}]
+
+
+def test_a_tar_without_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"t\.tar: the tar holds no samples"):
+        read(open_source(str(tar_of(tmp_path / "t.tar", {"README": b"x"}))))
+
+
+def test_an_image_folder_is_read_in_runs_and_only_the_columns_asked_for(tmp_path: Path) -> None:
+    for at in range(150):
+        path = tmp_path / f"class{at % 3}" / f"{at:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes([at]))
+    source = open_source(str(tmp_path))
+    assert [one.rows for one in source.fragments()] == [64, 64, 22]
+    assert source.schema.names == ["image", "label", "path"]
+    for one in tmp_path.rglob("*.png"):
+        one.unlink()  # labels come from the names: no file is opened for them
+    assert sorted(read(source, ["label"]).column("label").to_pylist()) == [0] * 50 + [1] * 50 + [2] * 50
 
 
 def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
