@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -13,6 +13,8 @@ from forebay.formats.retry import RetryPolicy, with_retries
 
 _KEPT = 128
 """Latencies that are remembered to tell what is late."""
+_LOOK_AGAIN = 0.25
+"""Seconds to wait for more latencies where there are too few yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +58,8 @@ class FetchCounts:
     hedges_won: int = 0
 
 
-Read = Callable[[int, int], bytes]
-"""(first byte, one past the last) -> the bytes. Raises OSError."""
+ReadInto = Callable[[Range, memoryview], int]
+"""(part, target) -> bytes that came. Raises OSError."""
 
 
 class Fetcher:
@@ -72,51 +74,54 @@ class Fetcher:
         self._lock = threading.Lock()
         self._took: deque[float] = deque(maxlen=_KEPT)
 
-    def start(self, read: Read, parts: Sequence[Range]) -> list[Future[bytes]]:
-        """Begin to fetch parts, in this order."""
-        return [self._pool.submit(self._one, read, part) for part in parts]
+    def start(self, read: ReadInto, part: Range, target: memoryview) -> Future[None]:
+        """Begin to fetch a part into `target`."""
+        return self._pool.submit(self._one, read, part, target)
 
-    def finish(self, read: Read, part: Range, future: Future[bytes]) -> bytes:
-        """The bytes of a part that was started; a rival is sent out where it is late.
+    def finish(self, read: ReadInto, part: Range, future: Future[None]) -> bytearray | None:
+        """Wait for a part; a rival is sent out where it is late. None when the part came where it belongs, else the bytes
+        that the rival got: the late one may still come, and write.
 
         Raises:
             OSError: the store's last error when patience ended.
         """
-        late = self._late()
-        if late is None:
+        late = None
+        while late is None:
+            late = self._late()
+            done, _ = wait([future], timeout=_LOOK_AGAIN if late is None else late)
+            if done:
+                return future.result()
+        if not future.running() or not self._may_hedge():
             return future.result()
-        done, _ = wait([future], timeout=late)
-        if done or not future.running() or not self._may_hedge():
-            return future.result()
-        rival = self._rivals.submit(self._one, read, part)
+        data = bytearray(part[1] - part[0])
+        rival = self._rivals.submit(self._one, read, part, memoryview(data))
         done, _ = wait([future, rival], return_when=FIRST_COMPLETED)
-        first = future if future in done else rival
-        if first.exception() is not None:
-            first = rival if first is future else future
-        if first is rival and rival.done():
-            with self._lock:
-                self.counts.hedges_won += 1
-        return first.result()
+        if future in done and future.exception() is None:
+            return None
+        if rival.exception() is not None:  # waits for it, where the late one failed
+            return future.result()
+        with self._lock:
+            self.counts.hedges_won += 1
+        return data
 
-    def _one(self, read: Read, part: Range) -> bytes:
-        def once() -> bytes:
+    def _one(self, read: ReadInto, part: Range, target: memoryview) -> None:
+        def once() -> None:
             began = time.monotonic()
             with self._lock:
                 self.counts.requests += 1
-            data = read(*part)
-            if len(data) != part[1] - part[0]:
-                raise ShortReadError(f"{len(data)} bytes came of {part[1] - part[0]} that were asked for")
+            count = read(part, target)
+            if count != len(target):
+                raise ShortReadError(f"{count} bytes came of {len(target)} that were asked for")
             with self._lock:
                 self._took.append(time.monotonic() - began)
-                self.counts.nbytes += len(data)
-            return data
+                self.counts.nbytes += count
 
         def pause(seconds: float) -> None:
             with self._lock:
                 self.counts.retries += 1
             time.sleep(seconds)
 
-        return with_retries(once, self.options.retry, sleep=pause)
+        with_retries(once, self.options.retry, sleep=pause)
 
     def _late(self) -> float | None:
         with self._lock:

@@ -56,10 +56,16 @@ class RemoteObject:
     def size(self) -> int:
         return self.version.size
 
-    def read(self, start: int, stop: int) -> bytes:
-        """One request."""
-        data: bytes = self._handle.read_at(stop - start, start)
-        return data
+    def read_into(self, part: Range, target: memoryview) -> int:
+        """One request, straight into memory; the bytes that came."""
+        stream = self._handle.get_stream(part[0], part[1] - part[0])
+        filled = 0
+        while filled < len(target):
+            count = stream.readinto(target[filled:])
+            if not count:
+                break
+            filled += count
+        return filled
 
     def cached(self, part: Range) -> pa.Buffer | None:
         return self._cache.get(self.version, self.path, part) if self._cache else None
@@ -84,6 +90,17 @@ class RemoteObject:
             )
 
 
+@dataclass(slots=True)
+class _Span:
+    """A run of bytes that was asked for, in parts that come side by side into one buffer."""
+
+    start: int
+    stop: int
+    data: pa.Buffer
+    parts: list[tuple[Range, Future[None]]]
+    """Under way; empty once all came and the object was seen to be the same."""
+
+
 class RemoteFile(io.RawIOBase):
     """Reads of one consumer. Not thread-safe, as files are not."""
 
@@ -91,27 +108,17 @@ class RemoteFile(io.RawIOBase):
         super().__init__()
         self._source = source
         self._at = 0
-        self._held: dict[int, tuple[int, Future[bytes] | pa.Buffer]] = {}
+        self._held: dict[int, _Span] = {}
         self._starts: list[int] = []
         self._ahead = _FIRST_AHEAD
         self._expected_at = -1
 
     def will_need(self, ranges: Iterable[Range]) -> None:
         """Begin to fetch these ranges, side by side, before they are read."""
-        options = self._source.fetcher.options
-        limit = self._source.size
-        wanted = coalesce(((max(0, a), min(b, limit)) for a, b in ranges), gap=options.gap_bytes)
-        parts = [one for one in cut(wanted, part=options.part_bytes) if one[0] not in self._held]
-        missing = []
-        for part in parts:
-            found = self._source.cached(part)
-            if found is None:
-                missing.append(part)
-            else:
-                self._hold(part, found)
-        futures = self._source.fetcher.start(self._source.read, missing)
-        for part, future in zip(missing, futures, strict=True):
-            self._hold(part, future)
+        limit, gap = self._source.size, self._source.fetcher.options.gap_bytes
+        for start, stop in coalesce(((max(0, a), min(b, limit)) for a, b in ranges), gap=gap):
+            if start not in self._held:
+                self._begin(start, stop)
 
     def read_buffer(self, size: int = -1) -> pa.Buffer:
         """The next bytes, without a copy where they lie in one part."""
@@ -146,9 +153,9 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        for _, held in self._held.values():
-            if isinstance(held, Future):
-                held.cancel()
+        for span in self._held.values():
+            for _, future in span.parts:
+                future.cancel()
         self._held.clear()
         self._starts.clear()
         super().close()
@@ -162,67 +169,83 @@ class RemoteFile(io.RawIOBase):
         pieces = []
         at = start
         while at < stop:
-            first, last, data = self._part_with(at, stop)
-            upto = min(stop, last)
-            pieces.append(data.slice(at - first, upto - at))
+            span = self._span_with(at, stop)
+            upto = min(stop, span.stop)
+            pieces.append(span.data.slice(at - span.start, upto - at))
             at = upto
         return pieces[0] if len(pieces) == 1 else pa.py_buffer(b"".join(map(memoryview, pieces)))
 
-    def _part_with(self, at: int, stop: int) -> tuple[int, int, pa.Buffer]:
+    def _span_with(self, at: int, stop: int) -> _Span:
         index = bisect.bisect_right(self._starts, at) - 1
-        if index >= 0:
-            first = self._starts[index]
-            last, held = self._held[first]
-            if at < last:
-                return first, last, self._landed(first, held)
+        if index >= 0 and at < self._held[self._starts[index]].stop:
+            return self._landed(self._held[self._starts[index]])
         # not announced: take this and, where reads follow one another, more and more of what comes next
         self._ahead = min(_GROWTH * self._ahead, _MOST_AHEAD) if at == self._expected_at else _FIRST_AHEAD
         upto = min(max(stop, at + self._ahead), self._source.size)
-        following = bisect.bisect_right(self._starts, at)
-        if following < len(self._starts):
-            upto = min(upto, self._starts[following])
+        if index + 1 < len(self._starts):
+            upto = min(upto, self._starts[index + 1])
         self._expected_at = upto
         self._drop_before(at)
-        for part in cut([(at, upto)], part=self._source.fetcher.options.part_bytes):
-            found = self._source.cached(part)
-            self._hold(part, found or self._source.fetcher.start(self._source.read, [part])[0])
-        first, last, data = self._part_with(at, stop)
-        if last - first <= _EDGE and (first == 0 or last == self._source.size):
-            self._source.edges[first] = data
-        return first, last, data
+        span = self._landed(self._begin(at, upto))
+        if upto - at <= _EDGE and (at == 0 or upto == self._source.size):
+            self._source.edges[at] = span.data
+        return span
 
-    def _landed(self, first: int, held: Future[bytes] | pa.Buffer) -> pa.Buffer:
-        if not isinstance(held, Future):
-            return held
-        # all that is under way, then one look at the version for all of it: a look a part would double the requests
-        fresh = {}
-        for start, (stop, one) in self._held.items():
-            if isinstance(one, Future):
-                fresh[start] = (stop, self._finished(start, stop, one))
-        self._source.check_version()
-        for start, (stop, data) in fresh.items():
-            self._source.keep((start, stop), data)
-        self._held.update(fresh)
-        return fresh[first][1]
+    def _begin(self, start: int, stop: int) -> _Span:
+        found = self._source.cached((start, stop))
+        if found is not None:
+            span = _Span(start, stop, found, [])
+        else:
+            fetcher = self._source.fetcher
+            data = pa.allocate_buffer(stop - start)
+            view = memoryview(data).cast("B")
+            parts = cut([(start, stop)], part=fetcher.options.part_bytes)
+            futures = [
+                fetcher.start(self._source.read_into, one, view[one[0] - start : one[1] - start]) for one in parts
+            ]
+            span = _Span(start, stop, data, list(zip(parts, futures, strict=True)))
+        self._held[start] = span
+        bisect.insort(self._starts, start)
+        return span
 
-    def _finished(self, start: int, stop: int, future: Future[bytes]) -> pa.Buffer:
-        source = self._source
-        try:
-            return pa.py_buffer(source.fetcher.finish(source.read, (start, stop), future))
-        except FileNotFoundError as error:
-            raise StateError(f"{source.path}: deleted while it was being read; scan the data set again") from error
-        except OSError as error:
-            source.check_version()
-            if isinstance(error, ShortReadError):
-                raise CorruptError(f"{source.path}: cut short: at byte {start:,} {error}") from error
-            raise StorageError(f"{source.path}: bytes {start:,} to {stop:,} do not come: {error}") from error
+    def _landed(self, wanted: _Span) -> _Span:
+        if wanted.parts:
+            # all that is under way, then one look at the version for all of it: a look a part would double the requests
+            coming = [span for span in self._held.values() if span.parts]
+            for span in coming:
+                self._finish(span)
+            self._source.check_version()
+            for span in coming:
+                span.parts = []
+                self._source.keep((span.start, span.stop), span.data)
+        return wanted
 
-    def _hold(self, part: Range, data: Future[bytes] | pa.Buffer) -> None:
-        self._held[part[0]] = (part[1], data)
-        bisect.insort(self._starts, part[0])
+    def _finish(self, span: _Span) -> None:
+        source, rivals = self._source, []
+        for part, future in span.parts:
+            try:
+                rival = source.fetcher.finish(source.read_into, part, future)
+            except FileNotFoundError as error:
+                raise StateError(f"{source.path}: deleted while it was being read; scan the data set again") from error
+            except OSError as error:
+                source.check_version()
+                if isinstance(error, ShortReadError):
+                    raise CorruptError(f"{source.path}: cut short: at byte {part[0]:,} {error}") from error
+                place = f"bytes {part[0]:,} to {part[1]:,}"
+                raise StorageError(f"{source.path}: {place} do not come: {error}") from error
+            if rival is not None:
+                rivals.append((part, rival))
+        if rivals:
+            # whom a rival beat may still write into the old buffer, so nobody reads that any more
+            whole = pa.allocate_buffer(span.stop - span.start)
+            view = memoryview(whole).cast("B")
+            view[:] = memoryview(span.data).cast("B")
+            for (start, stop), rival in rivals:
+                view[start - span.start : stop - span.start] = rival
+            span.data = whole
 
     def _drop_before(self, at: int) -> None:
         # a long sequential read must not hold what it has passed; 1 MiB is kept for formats that step back a bit
-        for first in [one for one in self._starts if self._held[one][0] < at - (1 << 20)]:
+        for first in [one for one in self._starts if self._held[one].stop < at - (1 << 20)]:
             del self._held[first]
             self._starts.remove(first)
