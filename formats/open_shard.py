@@ -126,6 +126,15 @@ class _Tee:
         return False
 
 
+def stored_schema(schema: pa.Schema, format: str) -> pa.Schema:
+    """The schema that a shard of these columns has when it is read: Parquet keeps no seconds, for one, but milliseconds."""
+    if format != "parquet":
+        return schema
+    sink = pa.BufferOutputStream()
+    _parquet(sink, schema).close()
+    return pq.read_schema(pa.BufferReader(sink.getvalue()))
+
+
 def _parquet(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     texts = [one.name for one in schema if pa.types.is_string(one.type) or pa.types.is_large_string(one.type)]
     return pq.ParquetWriter(

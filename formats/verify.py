@@ -10,6 +10,7 @@ import pyarrow as pa
 from forebay.formats.checksum import checksum
 from forebay.formats.errors import ForebayError, SchemaError
 from forebay.formats.manifest import Manifest, ShardInfo, has_manifest
+from forebay.formats.open_shard import stored_schema
 from forebay.formats.reader import Reader, ReadRequest, known_format, reader_for
 from forebay.formats.schemas import unify
 from forebay.formats.source import open_source
@@ -62,10 +63,14 @@ def verify(path: str, *, threads: int = 4, progress: Progress | None = None) -> 
         return _verify_files(path, threads, progress)
     manifest = Manifest.read(store, directory)
     shards, findings = manifest.index, list[Finding]()
+    schema = stored_schema(manifest.schema, manifest.format)
     with ThreadPoolExecutor(threads, thread_name_prefix="forebay-verify") as pool:
         for first in range(0, len(shards), threads * _AHEAD):
             for at, found in enumerate(
-                pool.map(lambda one: _check(store, directory, manifest, one), shards[first : first + threads * _AHEAD]),
+                pool.map(
+                    lambda one: _check(store, f"{directory}/{one.name}", (manifest.format, schema), one),
+                    shards[first : first + threads * _AHEAD],
+                ),
                 first + 1,
             ):
                 findings += found
@@ -75,8 +80,9 @@ def verify(path: str, *, threads: int = 4, progress: Progress | None = None) -> 
     return VerifyReport(path, len(shards), manifest.rows, shards.total("nbytes"), tuple(findings), True)
 
 
-def _check(store: Store, directory: str, manifest: Manifest, shard: ShardInfo) -> list[Finding]:
-    path = f"{directory}/{shard.name}"
+def _check(store: Store, path: str, kind: tuple[str, pa.Schema], shard: ShardInfo) -> list[Finding]:
+    format, expected = kind
+    reader = reader_for(format)
     try:
         if not store.exists(path):
             return [Finding(shard.name, "missing", "the file is not there")]
@@ -86,27 +92,25 @@ def _check(store: Store, directory: str, manifest: Manifest, shard: ShardInfo) -
         with store.open_input(path) as file:
             found = checksum(file)
         if found != shard.checksum:
-            return [_altered(store, path, manifest, shard, f"checksum {found}, expected {shard.checksum}")]
+            detail = f"checksum {found}, expected {shard.checksum}"
+            return [_altered(reader, store, path, expected, Finding(shard.name, "altered", detail))]
         # The bytes are those that were written; reading them as well shows a writer's own mistake.
-        reader = reader_for(manifest.format)
         schema = reader.layout(store, path).schema
-        if not schema.equals(manifest.schema):
-            return [Finding(shard.name, "schema", _difference(schema, manifest.schema))]
+        if not schema.equals(expected):
+            return [Finding(shard.name, "schema", _difference(schema, expected))]
         rows = _count(reader, store, path, schema)
     except ForebayError as error:
         return [Finding(shard.name, "unreadable", str(error))]
     return [] if rows == shard.rows else [Finding(shard.name, "rows", f"{rows} rows, expected {shard.rows}")]
 
 
-def _altered(store: Store, path: str, manifest: Manifest, shard: ShardInfo, detail: str) -> Finding:
+def _altered(reader: Reader, store: Store, path: str, expected: pa.Schema, altered: Finding) -> Finding:
     """Another checksum; if the file is whole and of another schema, that tells more."""
     try:
-        schema = reader_for(manifest.format).layout(store, path).schema
+        schema = reader.layout(store, path).schema
     except ForebayError:
-        return Finding(shard.name, "altered", detail)
-    if schema.equals(manifest.schema):
-        return Finding(shard.name, "altered", detail)
-    return Finding(shard.name, "schema", _difference(schema, manifest.schema))
+        return altered
+    return altered if schema.equals(expected) else Finding(altered.shard, "schema", _difference(schema, expected))
 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> str:
