@@ -1,6 +1,5 @@
 """Dataset: a source and a graph. Lazy and immutable; everything that runs is asked for by name."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, cast
@@ -21,6 +20,7 @@ from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
 from forebay.engine.read_ahead import read_ahead
+from forebay.engine.rows_at import RowsAt
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
 from forebay.engine.write import Progress as WriteProgress
@@ -34,8 +34,6 @@ from forebay.transforms.map_batches import BatchFunction, map_batches
 from forebay.transforms.select import Select
 from forebay.transforms.transform import Rows, Transform
 from forebay.transforms.where import where
-
-_FRAGMENTS_HELD = 2
 
 
 class Dataset:
@@ -206,24 +204,7 @@ class Dataset:
 
     def take(self, positions: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
         """Rows at `positions` (N,) of the selection, in that order, after all transforms."""
-        plan = self._take_plan
-        ordinals, rows = self.selection.locate(positions)
-        parts, places = [], []
-        for ordinal in np.unique(ordinals):
-            here = np.flatnonzero(ordinals == ordinal)
-            raw = self._fragment(int(ordinal)).take(pa.array(rows[here]))
-            ids = sample_ids(int(ordinal), 0, 1)[0] + rows[here].astype(np.uint64)
-            path = self.source.fragments()[int(ordinal)].path
-            made, _ = run_stages(
-                plan.stages, raw, Rows(ids, self.seed, self.epoch), on_bad="raise", tally=Tally(), file=path
-            )
-            parts.append(made)
-            places.append(here)
-        merged = pa.Table.from_batches(parts, schema=plan.schema).combine_chunks()
-        back = np.empty(len(positions), np.int64)
-        back[np.concatenate(places) if places else []] = np.arange(len(positions))
-        ordered = merged.take(pa.array(back)).combine_chunks().to_batches()
-        return ordered[0] if ordered else explaining.no_rows(plan.schema)
+        return self._rows_at.take(positions, self.selection, self.seed, self.epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Which pass random transforms draw for, when rows are taken one by one."""
@@ -232,27 +213,8 @@ class Dataset:
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _take_plan(self) -> Plan:
-        return self.plan()
-
-    @cached_property
-    def _held(self) -> "OrderedDict[int, pa.RecordBatch]":
-        return OrderedDict()
-
-    def _fragment(self, ordinal: int) -> pa.RecordBatch:
-        """One fragment's source columns, decoded; the last few are kept, since neighbours are often asked for."""
-        held = self._held
-        if ordinal not in held:
-            plan, fragment = self._take_plan, self.source.fragments()[ordinal]
-            table = pa.Table.from_batches(
-                self.source.read(fragment, columns=plan.columns), schema=plan.source_schema
-            ).combine_chunks()
-            batches = table.to_batches()
-            held[ordinal] = batches[0] if batches else explaining.no_rows(plan.source_schema)
-            while len(held) > _FRAGMENTS_HELD:
-                held.popitem(last=False)
-        held.move_to_end(ordinal)
-        return held[ordinal]
+    def _rows_at(self) -> RowsAt:
+        return RowsAt(self.source, self.plan())
 
     def _run_fragment(self, plan: Plan, ordinal: int, fragment: Fragment) -> Iterator[pa.RecordBatch]:
         row = 0
@@ -269,8 +231,7 @@ class Dataset:
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        bulky = {"_held", "_take_plan"}
-        return {key: value for key, value in self.__dict__.items() if key not in bulky}
+        return {key: value for key, value in self.__dict__.items() if key != "_rows_at"}
 
 
 def scan(path: Any, format: str | None = None, *, schema: Unify = "strict", **options: Any) -> Dataset:
