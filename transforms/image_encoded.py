@@ -56,7 +56,7 @@ class EncodedImages:
             return decode_pillow(self._file(row), channels=self.channels, orient=self._decode.orient)
         fields = self._headers[row]
         height, width = int(fields[header.HEIGHT]), int(fields[header.WIDTH])
-        need = height * width * 4
+        need = height * width * 3
         if len(self._room) < need:
             self._room = np.empty(need, np.uint8)
         found = decode_jpeg(

@@ -32,7 +32,7 @@ def decode_jpeg(
     Args:
         data: its bytes.
         fields: what `jpeg_headers_into` says of it.
-        grey: luma only, 1 byte a pixel, instead of red, green, blue and a fourth byte without meaning.
+        grey: luma only, 1 byte a pixel, instead of red, green and blue.
         factor: reduction, 1, 2, 4 or 8.
         rows: rows that are needed, in pixels of the image.
         room: bytes for the decoded pixels; they stay there until it is used again.
@@ -48,7 +48,7 @@ def decode_jpeg(
         data, height = data.copy(), enough
         at = int(fields[header.FRAME])
         data[at], data[at + 1] = height >> 8, height & 255
-    shown, across, depth = -(-height // factor), -(-width // factor), 1 if grey else 4
+    shown, across, depth = -(-height // factor), -(-width // factor), 1 if grey else 3
     into = room[: shown * across * depth]
     _decode(data, into, grey=grey, factor=factor, shape=(shown, across))
     return Pixels(into, 0, across * depth, depth, 1, shown, across, factor)
@@ -58,7 +58,7 @@ def _decode(
     data: NDArray[np.uint8], into: NDArray[np.uint8], *, grey: bool, factor: int, shape: tuple[int, int]
 ) -> None:
     decode = library().decode_jpeg
-    options: dict[str, Any] = {"colorspace": "GRAY" if grey else "RGBX", "buffer": into}
+    options: dict[str, Any] = {"colorspace": "GRAY" if grey else "RGB", "buffer": into}
     if factor > 1:
         options |= {"min_height": shape[0], "min_width": shape[1], "min_factor": factor}
     try:

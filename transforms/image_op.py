@@ -16,7 +16,6 @@ from forebay.transforms.image_form import ImageForm, decoded_form, image_field
 from forebay.transforms.image_placement import Placement
 from forebay.transforms.transform import Apply, Transform
 
-
 Move = Literal["crop", "resize", "mirror"]
 
 

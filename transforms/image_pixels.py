@@ -23,9 +23,9 @@ class Pixels(NamedTuple):
     """A JPEG decoder's reduction: one pixel stands for factor x factor pixels of the image."""
 
     @property
-    def is_rgbx(self) -> bool:
-        """Whether a pixel is 4 bytes and rows run along memory, as the filters need it."""
-        return self.pixel_step == 4 and self.channel_step == 1 and self.row_step == 4 * self.width
+    def is_rgb(self) -> bool:
+        """Whether a pixel is 3 bytes and rows run along memory, as the filters need it."""
+        return self.pixel_step == 3 and self.channel_step == 1 and self.row_step == 3 * self.width
 
     def oriented(self, orientation: int) -> "Pixels":
         """Turned as an Exif orientation, 1 to 8, says (CIPA DC-008, 4.6.4); only the steps change."""

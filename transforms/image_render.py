@@ -10,118 +10,96 @@ from forebay.transforms.image_pixels import Pixels
 from forebay.transforms.image_placement import Placement
 from forebay.transforms.kernels import image_crop as crop
 from forebay.transforms.kernels import image_resample as resample
-from forebay.transforms.kernels.image_crop import crop_into, rgbx_into
+from forebay.transforms.kernels.image_crop import crop_into, rgb_into
 from forebay.transforms.kernels.image_resample import resample_into
 
 
 class Renderer:
-    """Holds the room that kernels work in; one for each call of a stage, so threads share nothing."""
+    """Draws the images of a batch by one placement; holds the room that the kernels work in, so threads share nothing."""
 
-    def __init__(self) -> None:
-        self._starts = np.empty(0, np.int64)
-        self._scratch = np.empty(0, np.float32)
-        self._rgbx = np.empty(0, np.uint8)
-        self._line = np.empty(0, np.uint8)
+    def __init__(self, placement: Placement, factors: NDArray[np.int64] | None = None) -> None:
+        """`factors` says by how much the decoder reduces each image."""
+        self._placement = placement
+        self._line = np.empty(int(placement.window[:, 3].max(initial=0)), np.uint8)
+        if placement.filter == resample.NEAREST:
+            return
+        self._plan, self._boxes = resample_plans(placement, factors)
+        starts, values = scratch_of(self._plan, self._boxes)
+        self._starts, self._scratch = np.empty(starts, np.int64), np.empty(values, np.float32)
+        self._rgb = np.empty(0, np.uint8)
 
-    def draw(
-        self, pixels: Pixels, placement: Placement, row: int, *, output: ImageOutput, flat: NDArray[Any], place: int
-    ) -> None:
+    def draw(self, pixels: Pixels, row: int, *, output: ImageOutput, flat: NDArray[Any], place: int) -> None:
         """Write image `row` of the placement to `flat` from `place` on.
 
         Args:
             pixels: the image.
-            placement: of the batch.
-            row: which of it.
+            row: which of the placement.
             output: what to write.
             flat: one-dimensional, of the output's type.
             place: first value written.
         """
-        if placement.filter == resample.NEAREST:
-            plan = crop_plan(placement, row, pixels)
+        if self._placement.filter == resample.NEAREST:
+            plan = crop_plan(self._placement, row, pixels)
             plan[0, crop.OUT] = place
-            self.crop(pixels.data, plan, placement, output=output, flat=flat)
+            self.crop(pixels.data, plan, output=output, flat=flat)
+            return
+        p = self._plan[row]
+        if pixels.is_rgb:
+            data, start, stride = pixels.data, pixels.start, pixels.row_step
         else:
-            self._resample(pixels, placement, row, (output, flat, place))
+            data, start, stride = self._repacked(pixels, p.tolist(), output.channels)
+        p[resample.START], p[resample.STRIDE], p[resample.OUT] = start, stride, place
+        how = (output.kind, output.channels, output.last, output.scale, output.shift, output.table)
+        room = (self._starts, self._scratch)
+        resample_into(data, self._plan, self._boxes, row, *how, *room, *output.targets(flat))
 
     def crop(
-        self,
-        data: NDArray[np.uint8],
-        plan: NDArray[np.int64],
-        placement: Placement,
-        *,
-        output: ImageOutput,
-        flat: NDArray[Any],
+        self, data: NDArray[np.uint8], plan: NDArray[np.int64], *, output: ImageOutput, flat: NDArray[Any]
     ) -> None:
         """Write all images of a crop plan."""
-        longest = int(plan[:, crop.COLUMNS].max(initial=0))
-        if len(self._line) < longest:
-            self._line = np.empty(longest, np.uint8)
-        fill = np.resize(np.array(placement.fill, np.uint8), output.channels)
+        fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
         how = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
         crop_into(data, plan, 0, len(plan), *how, self._line, *output.targets(flat))
 
-    def _resample(
-        self, pixels: Pixels, placement: Placement, row: int, target: tuple[ImageOutput, NDArray[Any], int]
-    ) -> None:
-        output, flat, place = target
-        factor, box = pixels.factor, placement.crop[row]
-        top, left, height, width = (int(one) for one in box)
-        low_y, low_x = top // factor, left // factor
-        high_y = min(-(-(top + height) // factor), pixels.height)
-        high_x = min(-(-(left + width) // factor), pixels.width)
-        if pixels.is_rgbx:
-            data, start, stride = pixels.data, pixels.start, pixels.row_step
-        else:
-            data, stride = self._repacked(pixels, (low_y, low_x, high_y - low_y, high_x - low_x), output.channels)
-            start = -low_y * stride - low_x * 4
-        wanted_h, wanted_w = placement.size[row].tolist()
-        window, flip = placement.window[row].tolist(), placement.flip[row].tolist()
-        plan = np.array(
-            [
-                [
-                    start,
-                    stride,
-                    low_y,
-                    high_y,
-                    low_x,
-                    high_x,
-                    wanted_h,
-                    wanted_w,
-                    *window,
-                    *flip,
-                    placement.filter,
-                    place,
-                ]
-            ],
-            np.int64,
-        )
-        boxes = np.array([[top / factor, height / factor, left / factor, width / factor]])
-        self._reserve(window[2], window[3], boxes[0], (wanted_h, wanted_w, high_x - low_x))
-        how = (output.kind, output.channels, output.last, output.scale, output.shift, output.table)
-        resample_into(data, plan, boxes, 0, *how, self._starts, self._scratch, *output.targets(flat))
-
-    def _reserve(self, rows: int, columns: int, box: NDArray[np.float64], size: tuple[int, int, int]) -> None:
-        wide = (columns + 3) & ~3
-        # bicubic reaches twice as far as bilinear; room for it costs nothing
-        taps_y = int(np.ceil(2 * max(box[1] / size[0], 1))) * 2 + 1
-        taps_x = int(np.ceil(2 * max(box[3] / size[1], 1))) * 2 + 1
-        values = rows * taps_y + columns * taps_x + wide * (taps_x + 1) * 4 + 3 * wide + 4 * (size[2] + taps_x + 1)
-        if len(self._scratch) < values:
-            self._scratch = np.empty(values, np.float32)
-        if len(self._starts) < rows + wide:
-            self._starts = np.empty(rows + wide, np.int64)
-
-    def _repacked(
-        self, pixels: Pixels, part: tuple[int, int, int, int], channels: int
-    ) -> tuple[NDArray[np.uint8], int]:
-        """The part (top, left, height, width) as RGBX, and its bytes a row."""
-        top, left, height, width = part
-        if len(self._rgbx) < height * width * 4:
-            self._rgbx = np.zeros(height * width * 4, np.uint8)
+    def _repacked(self, pixels: Pixels, p: list[int], channels: int) -> tuple[NDArray[np.uint8], int, int]:
+        """The part that is read as RGB; where its first row and column would begin, and its bytes a row."""
+        top, left = p[resample.Y_LOW], p[resample.X_LOW]
+        height, width = p[resample.Y_HIGH] - top, p[resample.X_HIGH] - left
+        if len(self._rgb) < height * width * 3:
+            # zeros, since grey fills only a third and what stands between must be finite
+            self._rgb = np.zeros(height * width * 3, np.uint8)
         start = pixels.start + top * pixels.row_step + left * pixels.pixel_step
         steps = (pixels.row_step, pixels.pixel_step, pixels.channel_step)
-        rgbx_into(pixels.data, start, *steps, channels, height, width, self._rgbx)
-        return self._rgbx, width * 4
+        rgb_into(pixels.data, start, *steps, channels, height, width, self._rgb)
+        return self._rgb, -(top * width + left) * 3, width * 3
+
+
+def resample_plans(
+    placement: Placement, factors: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(N, FIELDS) plan and (N, 4) boxes of images that are resized; where source and output lie is still open."""
+    crops = placement.crop
+    plan = np.zeros((len(crops), resample.FIELDS), np.int64)
+    factor = np.ones(len(crops), np.int64) if factors is None else factors
+    for axis, low, high in ((0, resample.Y_LOW, resample.Y_HIGH), (1, resample.X_LOW, resample.X_HIGH)):
+        plan[:, low] = crops[:, axis] // factor
+        plan[:, high] = -(-(crops[:, axis] + crops[:, axis + 2]) // factor)
+    plan[:, resample.HEIGHT : resample.TOP] = placement.size
+    plan[:, resample.TOP : resample.FLIP_Y] = placement.window
+    plan[:, resample.FLIP_Y : resample.FILTER] = placement.flip
+    plan[:, resample.FILTER] = placement.filter
+    return plan, np.ascontiguousarray(crops[:, [0, 2, 1, 3]] / factor[:, None])
+
+
+def scratch_of(plan: NDArray[np.int64], boxes: NDArray[np.float64]) -> tuple[int, int]:
+    """How many integers and floats the resampling kernel works with, at most."""
+    rows, wide = plan[:, resample.ROWS], plan[:, resample.COLUMNS] + 3
+    # bicubic reaches twice as far as bilinear; room for it costs nothing
+    scales = np.maximum(boxes[:, [1, 3]] / plan[:, [resample.HEIGHT, resample.WIDTH]], 1)
+    taps = np.ceil(2 * scales).astype(np.int64) * 2 + 1
+    span = plan[:, resample.X_HIGH] - plan[:, resample.X_LOW]
+    values = rows * taps[:, 0] + wide * taps[:, 1] + 3 * wide + 3 * (span + taps[:, 1]) + 1
+    return int((rows + wide).max(initial=0)), int(values.max(initial=0))
 
 
 def crop_plan(placement: Placement, row: int, pixels: Pixels) -> NDArray[np.int64]:

@@ -100,7 +100,6 @@ class _Drawing:
             self._refuse(placement.refused)
         self._colours = chain.colours(rows)
         self._painted = any(segment.paints for segment in chain.segments)
-        self._renderer = Renderer()
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -113,12 +112,13 @@ class _Drawing:
         one_pass = len(self._placements) == 1 and not self._painted
         if one_pass and isinstance(images, PlanarImages) and first.filter == NEAREST:
             plan = crop_plans(first, images.starts, places)
-            self._renderer.crop(images.data, plan, first, output=self._output, flat=flat)
+            Renderer(first).crop(images.data, plan, output=self._output, flat=flat)
             return
         reduce = self._chain.decode is not None and self._chain.decode.reduce
         factors, bottoms = needed(first, reduce=reduce)
         factors = np.where(images.partly, factors, 1)
         bottoms = np.where(images.partly, bottoms, images.sizes[:, 0])
+        renderers = [Renderer(first, factors), *(Renderer(one) for one in self._placements[1:])]
         bad: dict[str, list[int]] = {}
         for row in range(len(places)):
             try:
@@ -126,29 +126,24 @@ class _Drawing:
             except UndecodableError as error:
                 bad.setdefault(str(error), []).append(row)
                 continue
-            self._one(pixels, row, flat, int(places[row]))
+            self._one(pixels, row, renderers, (flat, int(places[row])))
         for reason, which in bad.items():
             raise BadRows(which, reason, column=self._chain.before.name)
 
-    def _one(self, pixels: Pixels, row: int, flat: NDArray[Any], place: int) -> None:
-        segments = list(zip(self._chain.segments, self._placements, self._colours, strict=True))
-        for number, (segment, placement, colours) in enumerate(segments, 1):
-            if number == len(segments) and not segment.paints:
-                self._renderer.draw(pixels, placement, row, output=self._output, flat=flat, place=place)
+    def _one(self, pixels: Pixels, row: int, renderers: list[Renderer], target: tuple[NDArray[Any], int]) -> None:
+        flat, place = target
+        plan = list(zip(self._chain.segments, renderers, self._colours, strict=True))
+        for number, (segment, renderer, colours) in enumerate(plan):
+            if number == len(plan) - 1 and not segment.paints:
+                renderer.draw(pixels, row, output=self._output, flat=flat, place=place)
                 return
-            made = self._drawn(pixels, placement, row)
+            made = np.empty((self._output.channels, *self._placements[number].sizes[row].tolist()), np.uint8)
+            renderer.draw(pixels, row, output=plain(len(made)), flat=made.reshape(-1), place=0)
             for (op, _), drawn in zip(segment.paints, colours, strict=True):
                 made = op.paint(made, drawn[row])
             pixels = planar(np.ascontiguousarray(made))
-        still = Placement.whole(np.array([[pixels.height, pixels.width]]))
-        self._renderer.draw(pixels, still, 0, output=self._output, flat=flat, place=place)
-
-    def _drawn(self, pixels: Pixels, placement: Placement, row: int) -> NDArray[np.uint8]:
-        """(C, H, W): the image as placed, to be painted."""
-        made = np.empty((self._output.channels, *placement.sizes[row].tolist()), np.uint8)
-        to = plain(self._output.channels)
-        self._renderer.draw(pixels, placement, row, output=to, flat=made.reshape(-1), place=0)
-        return made
+        still = Renderer(Placement.whole(np.array([[pixels.height, pixels.width]])))
+        still.draw(pixels, 0, output=self._output, flat=flat, place=place)
 
     def _refuse(self, bad: Mapping[str, NDArray[np.bool_]]) -> None:
         for reason, where in bad.items():

@@ -141,16 +141,16 @@ _REPACK = types.void(
 
 
 @njit([_REPACK], cache=True, nogil=True, error_model="numpy")
-def rgbx_into(source, start, row_step, pixel_step, channel_step, channels, rows, columns, out):
-    """Rows of pixels of 4 bytes (the filters read those), from an image of any layout; a lone channel stands first."""
+def rgb_into(source, start, row_step, pixel_step, channel_step, channels, rows, columns, out):
+    """Rows of pixels of 3 bytes (the filters read those), from an image of any layout; a lone channel stands first."""
     for y in range(rows):
         for channel in range(channels):
             place = start + y * row_step + channel * channel_step
-            to = out[y * columns * 4 + channel : (y + 1) * columns * 4]
+            to = out[y * columns * 3 + channel : (y + 1) * columns * 3]
             if pixel_step == 1:
                 row = source[place : place + columns]
                 for x in range(columns):
-                    to[x * 4] = row[x]
+                    to[x * 3] = row[x]
             else:
                 for x in range(columns):
-                    to[x * 4] = source[place + x * pixel_step]
+                    to[x * 3] = source[place + x * pixel_step]

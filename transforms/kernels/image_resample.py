@@ -1,4 +1,4 @@
-"""Crop, resize by a separable filter, window, flip and write one image: uint8 RGBX in, any output type out.
+"""Crop, resize by a separable filter, window, flip and write one image: uint8 RGB in, any output type out.
 
 Weights are Pillow's (`src/libImaging/Resample.c`): a triangle (bilinear) or Keys' cubic with a = -0.5 (bicubic), centred
 at `(i + 0.5) * scale`, stretched by the scale when it shrinks and antialiasing is on, cut at the edges and normalized.
@@ -31,47 +31,42 @@ _RO8 = types.Array(types.uint8, 1, "C", readonly=True)
 
 
 @intrinsic
-def _four_pixels(typingctx, row, starts, weights, pairs, x, line, plane):
-    """Four output pixels from x on: `sum over k of weights[x, k] * row[starts[x] + 4 k ...]`, stored to three planes.
+def _four_pixels(typingctx, row, starts, weights, taps, x, line, plane):
+    """Four output pixels from x on: `sum over k of weights[x, k] * row[starts[x] + 3 k ...]`, stored to three planes.
 
-    One RGBX pixel is 4 floats, two neighbouring taps are a vector of 8, so even and odd taps are summed apart and then
-    added. Each weight stands four times. Numba leaves LLVM's SLP vectorizer off, and scalar sums take four times as
-    long, so the vectors are written out.
+    One pixel is read as a vector of 4 floats, of which the last, the next pixel's red, comes to nothing. Numba leaves
+    LLVM's SLP vectorizer off, and scalar sums take four times as long, so the vectors are written out.
     """
-    signature = types.void(row, starts, weights, pairs, x, line, plane)
+    signature = types.void(row, starts, weights, taps, x, line, plane)
 
     def codegen(context, builder, signature, args):
         data = [
             make_array(one)(context, builder, value).data if isinstance(one, types.Array) else value
             for one, value in zip(signature.args, args, strict=True)
         ]
-        row, starts, weights, pairs, x, line, plane = data
-        word, lane = ir.IntType(64), ir.IntType(32)
-        half, vector = ir.VectorType(ir.FloatType(), 4), ir.VectorType(ir.FloatType(), 8)
+        row, starts, weights, taps, x, line, plane = data
+        word, lane, vector = ir.IntType(64), ir.IntType(32), ir.VectorType(ir.FloatType(), 4)
 
         def shuffled(left, right, lanes):
-            return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(lane, len(lanes)), lanes))
-
-        def loaded(place):
-            return builder.load(builder.bitcast(place, vector.as_pointer()), align=4)
+            return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(lane, 4), lanes))
 
         places = [builder.add(x, word(pixel)) for pixel in range(4)]
         sources = [builder.gep(row, [builder.load(builder.gep(starts, [at]))]) for at in places]
-        pens = [builder.gep(weights, [builder.mul(at, builder.shl(pairs, word(3)))]) for at in places]
-        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * 8)) for _ in range(4)]
-        with cgutils.for_range(builder, pairs, intp=word) as loop:
-            at = builder.shl(loop.index, word(3))
+        pens = [builder.gep(weights, [builder.mul(at, taps)]) for at in places]
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * 4)) for _ in range(4)]
+        with cgutils.for_range(builder, taps, intp=word) as loop:
+            step = builder.mul(loop.index, word(3))
             for total, source, pen in zip(totals, sources, pens, strict=True):
-                product = builder.fmul(loaded(builder.gep(source, [at])), loaded(builder.gep(pen, [at])))
+                place = builder.bitcast(builder.gep(source, [step]), vector.as_pointer())
+                weight = builder.load(builder.gep(pen, [loop.index]))
+                weight = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, lane(0))
+                product = builder.fmul(builder.load(place, align=4), shuffled(weight, weight, [0] * 4))
                 builder.store(builder.fadd(builder.load(total), product), total)
-        sums = []
-        for total in totals:
-            both = builder.load(total)
-            sums.append(builder.fadd(shuffled(both, both, [0, 1, 2, 3]), shuffled(both, both, [4, 5, 6, 7])))
+        sums = [builder.load(total) for total in totals]
         for channel in range(3):
             first, second = (shuffled(sums[i], sums[i + 1], [channel, channel + 4, 0, 4]) for i in (0, 2))
             place = builder.gep(line, [builder.add(x, builder.mul(plane, word(channel)))])
-            builder.store(shuffled(first, second, [0, 1, 4, 5]), builder.bitcast(place, half.as_pointer()), align=4)
+            builder.store(shuffled(first, second, [0, 1, 4, 5]), builder.bitcast(place, vector.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -111,21 +106,18 @@ def _weights(kind, box, size, low, high, first, flip, taps, starts, weights):
 
 
 @njit(error_model="numpy")
-def _spread(weights, count, taps, out):
-    """Write each weight four times, an even number of taps a pixel, without taps that are 0 for all; gives their pairs."""
+def _squeeze(weights, count, taps, wide):
+    """Leave out the taps that are 0 for all, put weights of 0 behind for the pixels up to `wide`; gives the taps left."""
     used = 1
     for x in range(count):
         for k in range(used, taps):
             if weights[x * taps + k] != 0:
                 used = k + 1
-    pairs = (used + 1) // 2
     for x in range(count):
-        for k in range(2 * pairs):
-            weight = weights[x * taps + k] if k < taps else np.float32(0)
-            for copy in range(4):
-                out[(x * 2 * pairs + k) * 4 + copy] = weight
-    out[count * pairs * 8 : ((count + 3) & ~3) * pairs * 8] = np.float32(0)
-    return pairs
+        for k in range(used):
+            weights[x * used + k] = weights[x * taps + k]
+    weights[count * used : wide * used] = np.float32(0)
+    return used
 
 
 @njit(error_model="numpy")
@@ -182,11 +174,11 @@ def _write(line, kind, channel, place, step, scale, shift, table, out32, out8, o
 
 
 @njit(error_model="numpy")
-def _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line, sums, room, kind, channels, last,
+def _rows(source, p, taps_x, taps_y, starts_y, weights_y, starts_x, weights_x, line, sums, room, kind, channels, last,
           scale, shift, table, out32, out8, out16):  # fmt: skip
     rows, columns, wide = p[ROWS], p[COLUMNS], len(line) // 3
     for y in range(rows):
-        begin = p[START] + starts_y[y] * p[STRIDE] + p[X_LOW] * 4
+        begin = p[START] + starts_y[y] * p[STRIDE] + p[X_LOW] * 3
         used = min(taps_y, p[Y_HIGH] - starts_y[y])
         while used > 2 and weights_y[y * taps_y + used - 1] == 0:
             used -= 1
@@ -194,7 +186,7 @@ def _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line,
         used = max(used, 2)  # a lone row is read twice, the second time with weight 0
         _column_sums(source, begin, weights_y[y * taps_y : y * taps_y + used], stride, sums)
         for x in range(0, wide, 4):
-            _four_pixels(room, starts_x, spread, pairs, x, line, wide)
+            _four_pixels(room, starts_x, weights_x, taps_x, x, line, wide)
         for channel in range(channels):
             if last:
                 place, step = p[OUT] + y * columns * channels + channel, channels
@@ -218,12 +210,12 @@ def resample_into(
     """Write one image.
 
     Args:
-        source: bytes of the pixels, 4 a pixel.
+        source: bytes of the pixels, 3 a pixel.
         plan: (N, FIELDS) see above; boxes: (N, 4) top, height, left, width of the crop, in pixels of the source.
         image: row of plan and boxes.
         kind: TO_FLOAT32, TO_UINT8 or TO_BITS16; channels: 1 or 3; last: whether the channel comes last in the output.
         scale, shift: (channels,); table: (channels, 256).
-        starts, scratch: room for `sizes_of_scratch` values.
+        starts, scratch: room, see `scratch_of`.
         out32, out8, out16: the output, of the kind's type; the other two are not touched.
     """
     p, box = plan[image], boxes[image]
@@ -237,21 +229,19 @@ def resample_into(
     starts_y, starts_x = starts[:rows], starts[rows : rows + wide]
     weights_y = scratch[: rows * taps_y]
     at = rows * taps_y
-    weights_x = scratch[at : at + columns * taps_x]
-    at += columns * taps_x
-    spread = scratch[at : at + wide * (taps_x + 1) * 4]
-    at += wide * (taps_x + 1) * 4
+    weights_x = scratch[at : at + wide * taps_x]
+    at += wide * taps_x
     line = scratch[at : at + 3 * wide]
     at += 3 * wide
-    sums, room = scratch[at : at + 4 * span], scratch[at : at + 4 * (span + taps_x + 1)]
-    room[4 * span :] = np.float32(0)  # what taps of weight 0 behind the edge read
+    sums, room = scratch[at : at + 3 * span], scratch[at : at + 3 * (span + taps_x) + 1]
+    room[3 * span :] = np.float32(0)  # what taps of weight 0 behind the edge read
     _weights(filtered, box[:2], p[HEIGHT], p[Y_LOW], p[Y_HIGH], p[TOP], p[FLIP_Y], taps_y, starts_y, weights_y)
     starts_x[columns:] = p[X_LOW]
     _weights(
         filtered, box[2:], p[WIDTH], p[X_LOW], p[X_HIGH], p[LEFT], p[FLIP_X], taps_x, starts_x[:columns], weights_x
     )
     for x in range(wide):
-        starts_x[x] = (starts_x[x] - p[X_LOW]) * 4
-    pairs = _spread(weights_x, columns, taps_x, spread)
-    _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line, sums, room, kind, channels, last,
+        starts_x[x] = (starts_x[x] - p[X_LOW]) * 3
+    used = _squeeze(weights_x, columns, taps_x, wide)
+    _rows(source, p, used, taps_y, starts_y, weights_y, starts_x, weights_x, line, sums, room, kind, channels, last,
           scale, shift, table, out32, out8, out16)  # fmt: skip
