@@ -20,7 +20,7 @@ from forebay.loaders.columns_out import copy_into, tensor_spec, text_lists
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.ring import Ring, Slot
 from forebay.loaders.row_source import Piece, RowSource, row_source
-from forebay.transforms.stage import SlotStage, TensorSpec
+from forebay.transforms.stage import SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
 Batch = dict[str, Any]
@@ -47,6 +47,8 @@ class Feed:
         self._plan: Plan = dataset.plan()
         # the selection has applied the filters already, so that positions are known; here they would find nothing more
         self._stages = tuple(one for one in self._plan.stages if not isinstance(one, FilterStage))
+        while self._stages and self._stages[-1].label == "Select" and self._takes_all(self._stages[:-1]):
+            self._stages = self._stages[:-1]  # columns are picked by name below; nothing has to be built for that
         last = self._stages[-1] if self._stages else None
         self._last: Any = last if isinstance(last, SlotStage) else None
         self.specs = {one.name: found for one in self._plan.schema if (found := tensor_spec(one)) is not None}
@@ -60,6 +62,11 @@ class Feed:
     def rows(self) -> int:
         """Rows of an epoch, on all ranks."""
         return len(self._dataset.selection)
+
+    def _takes_all(self, stages: tuple[Stage, ...]) -> bool:
+        """Whether every column that the last of `stages` writes to a slot is in the result."""
+        last = stages[-1] if stages else None
+        return isinstance(last, SlotStage) and set(last.tensors()) <= set(self._plan.schema.names)
 
     def epoch(self, epoch: int, position: int) -> Iterator[tuple[Batch, int]]:
         """(batch, rows given by then on all ranks) from `position` to the epoch's end."""
@@ -112,7 +119,7 @@ class Feed:
             taken = piece.batch.take(pa.array(piece.take))
             taken, _ = run_stages(self._stages, taken, rows, on_bad="raise", tally=Tally(), file=piece.path)
             copy_into(taken, out)
-            for name, values in text_lists(taken).items():
+            for name, values in text_lists(taken.select(self._text)).items():
                 for at, value in zip(place.rows(), values, strict=True):
                     texts[name][at] = value
         place.put(out)

@@ -160,6 +160,16 @@ def test_transforms_run_in_the_loader_as_offline(ds: fb.Dataset, tmp_path: Path)
         assert all(torch.equal(left[name], right[name]) for name in left)
 
 
+@pytest.mark.parametrize("columns", [("row", "x"), ("x",), ("s", "row"), ("row", "y")])
+def test_selected_columns_are_all_there_is(ds: fb.Dataset, columns: tuple[str, ...]) -> None:
+    scaled = ds.apply(T.Standardize(["x"])).fit()
+    whole = next(iter(fb.DataLoader(scaled, batch_size=300, shuffle=True)))
+    some = next(iter(fb.DataLoader(scaled.select(*columns), batch_size=300, shuffle=True)))
+    assert tuple(some) == columns
+    assert all(torch.equal(some[name], whole[name]) for name in columns if name != "s")
+    assert "s" not in columns or some["s"] == whole["s"]
+
+
 def test_text_comes_as_lists_in_the_batchs_order(ds: fb.Dataset) -> None:
     oracle = tables.table(ROWS).column("s").to_pylist()
     for batch in fb.DataLoader(ds, batch_size=90, shuffle=True, num_workers=2):
