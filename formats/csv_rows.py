@@ -48,7 +48,7 @@ def parse(block: bytes, options: CsvBlock, row: int, bad: OnBad) -> Iterator[tup
     try:
         _require_rows_are_lines(block, options)
         table = options.table(block, bad=wrong.append)
-        if not options.quoted and table.num_rows + len(wrong) != _lines(block):
+        if not options.quoted and not _rows_are_lines(table.num_rows + len(wrong), block):
             raise pa.ArrowInvalid("a quoted field holds a newline")
     except pa.ArrowInvalid:
         halves = halve(block, quoted=options.quoted)
@@ -67,12 +67,10 @@ def parse(block: bytes, options: CsvBlock, row: int, bad: OnBad) -> Iterator[tup
     yield table, table.num_rows + len(wrong)
 
 
-def _lines(block: bytes) -> int:
-    """Lines that are not empty: those that Arrow makes rows of."""
+def _rows_are_lines(rows: int, block: bytes) -> bool:
+    """Whether each line is one row; Arrow makes none of an empty line."""
     lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    if block.startswith((b"\n", b"\r\n")) or b"\n\n" in block or b"\n\r\n" in block:
-        lines = sum(1 for line in block.split(b"\n") if line.strip(b"\r"))
-    return lines
+    return rows == lines or rows == sum(1 for line in block.split(b"\n") if line.strip(b"\r"))
 
 
 def _require_rows_are_lines(block: bytes, options: CsvBlock) -> None:

@@ -11,12 +11,11 @@ from forebay.formats.column_types import arrow_types
 from forebay.formats.csv_rows import CsvBlock, parse
 from forebay.formats.errors import CorruptError, DataError, SourceError, SpecError, UnknownNameError
 from forebay.formats.fragment import Fragment
-from forebay.formats.lines import blocks, first_row, split_lines
+from forebay.formats.lines import blocks, first_row, sample, split_lines
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
 
-_SAMPLE_BYTES = 4 << 20
 _HEAD_BYTES = 64 << 10
 _NULLS = ("", "NA", "N/A", "NULL", "null")
 
@@ -45,10 +44,7 @@ class CsvReader:
         if store.info(path).size == 0:
             raise SourceError(f"{path}: the file is empty, so its columns are unknown; remove it")
         fragments = split_lines(store, path, "csv", whole=self.newlines_in_values)
-        block: bytes = next(iter(blocks(store, fragments[0], quoted=self.newlines_in_values)), b"")
-        names, body = self._header(path, block)
-        if not self.newlines_in_values:
-            body = body[: body.rfind(b"\n", 0, _SAMPLE_BYTES) + 1] or body
+        names, body = self._header(path, sample(store, fragments[0], quoted=self.newlines_in_values))
         declared = arrow_types(self.types, "csv")
         for name in declared:
             if name not in names:

@@ -12,12 +12,10 @@ import pyarrow.json as pajson
 from forebay.formats.column_types import arrow_types
 from forebay.formats.errors import CorruptError, DataError, SourceError
 from forebay.formats.fragment import Fragment
-from forebay.formats.lines import blocks, halve, is_utf8, split_lines
+from forebay.formats.lines import blocks, halve, is_utf8, sample, split_lines
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
-
-_SAMPLE_BYTES = 4 << 20
 
 _NULL_AFTER = re.compile(rb"\}[ \t\r]*null")
 _NULL_ANYWHERE = re.compile(rb"(?:\A|[\n}])[ \t\r\n]*null")
@@ -40,15 +38,15 @@ class JsonlReader:
         if store.info(path).size == 0:
             raise SourceError(f"{path}: the file is empty, so its columns are unknown; remove it")
         fragments = split_lines(store, path, "jsonl")
-        sample = _first_lines(store, fragments[0])
-        start = sample.lstrip().split(b"\n", 1)[0]
+        text = sample(store, fragments[0])
+        start = text.lstrip().split(b"\n", 1)[0]
         if start.startswith(b"[") and _loads(start)[1] != "a JSON list, expected an object":
             raise CorruptError(f"{path}: a JSON array, expected one object a line; convert it (jq -c '.[]')")
         try:
-            _require_safe(sample)
-            schema = pajson.read_json(pa.BufferReader(sample), _one_block(sample)).schema
+            _require_safe(text)
+            schema = pajson.read_json(pa.BufferReader(text), _one_block(text)).schema
         except pa.ArrowInvalid as error:
-            good = [line for line in sample.split(b"\n") if _loads(line)[1] is None]
+            good = [line for line in text.split(b"\n") if _loads(line)[1] is None]
             if not good:
                 raise CorruptError(f"{path}: no line is a JSON object: {error}") from error
             schema = _infer(path, good)
@@ -62,11 +60,6 @@ class JsonlReader:
                 for batch in table.combine_chunks().to_batches():
                     yield conform(batch, request.schema, path=fragment.path)
             row += _lines(block)
-
-
-def _first_lines(store: Store, fragment: Fragment) -> bytes:
-    first: bytes = next(iter(blocks(store, fragment)), b"")
-    return first[: first.rfind(b"\n", 0, _SAMPLE_BYTES) + 1] or first
 
 
 def _one_block(data: bytes) -> pajson.ReadOptions:
