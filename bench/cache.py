@@ -90,12 +90,16 @@ class PillowImages(torch.utils.data.Dataset[Any]):
 def pipeline(folder: Path) -> Dataset:
     """The forebay side, without a cache."""
     normalize = NormalizeImage(mean=MEAN, std=STD)
-    return scan(str(folder)).apply(DecodeImage(), Resize(256), RandomCrop(CROP), HorizontalFlip(), normalize)
+    images = scan(str(folder)).select("image", "label")
+    return images.apply(DecodeImage(), Resize(256), RandomCrop(CROP), HorizontalFlip(), normalize)
 
 
-def epoch(dataset: Dataset) -> int:
-    """Images of one epoch of the loader."""
-    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=WORKERS, seed=0)
+def loader_of(dataset: Dataset) -> DataLoader:
+    return DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=WORKERS, seed=0)
+
+
+def epoch(loader: DataLoader) -> int:
+    """Images of the loader's next epoch."""
     return sum(len(batch["image"]) for batch in loader)
 
 
@@ -127,17 +131,20 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, float]:
     """Medians of images a second, by what was run."""
     plain = pipeline(folder)
     sources, targets = ([np.ones((BATCH, 3, CROP, CROP), np.float32) for _ in range(2 * WORKERS)] for _ in range(2))
-    with tempfile.TemporaryDirectory() as warm:
-        full = plain.cache(warm)
-        epoch(full)
-        found: dict[str, list[float]] = {}
-        for _ in range(rounds):
-            found.setdefault("stock", []).append(rate(lambda: stock_epoch(folder)))
-            found.setdefault("no cache", []).append(rate(lambda: epoch(plain)))
-            with tempfile.TemporaryDirectory() as cold:
-                found.setdefault("first epoch, filling", []).append(rate(partial(epoch, plain.cache(cold))))
-            found.setdefault("second epoch", []).append(rate(lambda: epoch(full)))
-            found.setdefault("copying", []).append(rate(lambda: copy_batches(sources, targets, count)))
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, work: Callable[[], int]) -> None:
+        found.setdefault(name, []).append(rate(work))
+
+    epoch(loader_of(plain))  # compiles
+    for _ in range(rounds):
+        note("stock", lambda: stock_epoch(folder))
+        note("no cache", partial(epoch, loader_of(plain)))
+        with tempfile.TemporaryDirectory() as cold:
+            cached = loader_of(plain.cache(cold))
+            note("first epoch, filling", partial(epoch, cached))
+            note("second epoch", partial(epoch, cached))
+        note("copying", lambda: copy_batches(sources, targets, count))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
