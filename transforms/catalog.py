@@ -56,6 +56,14 @@ MODULES: dict[str, str] = {
     "RandomResizedCrop": "image_random_crop",
     "RandomCrop": "image_random_crop",
     "NormalizeImage": "image_normalize",
+    "ColorJitter": "image_color",
+    "RandomGrayscale": "image_color",
+    "GaussianBlur": "image_blur",
+    "RandomErasing": "image_erase",
+    "RandomRotation": "image_rotate",
+    "RandAugment": "randaugment",
+    "MixUp": "batch_mix",
+    "CutMix": "batch_mix",
     # name of the class -> module of forebay.transforms that defines it; the module is imported on first use
 }
 
