@@ -226,4 +226,5 @@ def _soft(op: Any, labels: NDArray[Any], ratio: NDArray[Any]) -> NDArray[np.floa
     else:
         soft = labels
     own = np.asarray(ratio, np.float32)[:, None]
-    return soft * own + np.roll(soft, 1, axis=0) * (1 - own)
+    mixed: NDArray[np.float32] = (soft * own + np.roll(soft, 1, axis=0) * (1 - own)).astype(np.float32, copy=False)
+    return mixed
