@@ -13,7 +13,7 @@ from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
 from forebay.engine.explain import no_rows
 from forebay.engine.graph import Graph
-from forebay.engine.ordered import threads_in_order
+from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import select
@@ -145,7 +145,8 @@ class CachedSource:
     @cached_property
     def _all(self) -> list[pa.RecordBatch]:
         _allow_open_files(len(self.keys))
-        return list(threads_in_order(self.unit, range(len(self.keys))))
+        # more threads than processors: while some wait for the disk, others decode
+        return list(threads_in_order(self.unit, range(len(self.keys)), threads=2 * available_threads()))
 
     def _compute(self, ordinal: int) -> pa.RecordBatch:
         fragment, row, made = self.original.fragments()[ordinal], 0, []

@@ -100,9 +100,9 @@ class Cache:
             if unit:
                 return unit.batches()
             made = list(compute())
-            if mine:
-                self.put(key, made, schema)
-            return made
+            if mine and self.put(key, made, schema):
+                unit = self._open(key)  # the mapping can be paged out, what was just computed cannot
+            return unit.batches() if unit else made
 
     def close(self) -> None:
         """Bring the counters to the disk."""

@@ -275,3 +275,13 @@ def test_the_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("FOREBAY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_directory() == str(tmp_path / "forebay")
+
+
+def test_what_was_computed_is_given_mapped_so_that_it_can_be_paged_out(cache: Cache) -> None:
+    batch = cache.get_or_compute(key(1), lambda: made(1), SCHEMA)[0]
+    unit = cache.get(key(1))
+    assert unit is not None and right(1, [batch])
+    del unit
+    assert not cache.files.evict(key(1))  # the batch is the lease
+    del batch
+    assert cache.files.evict(key(1))
