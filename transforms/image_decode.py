@@ -34,6 +34,9 @@ class DecodeImage:
     """Whether the decoder may reduce a JPEG by 2, 4 or 8, when the crop stays at least as large as its output. libjpeg
     then averages squares of pixels, where the filter alone would weigh them as a triangle: a small difference, only where
     decoding and resizing are one stage. False gives the same pixels always."""
+    fast: bool = field(default=False, kw_only=True)
+    """Whether libjpeg-turbo uses its less exact cosine transform and repeats chroma instead of smoothing it. Off, as in
+    Pillow; `python -m forebay.bench.images_kernels` says what it saves and costs."""
     orient: bool = field(default=False, kw_only=True)
     """Whether to turn images as their Exif orientation says; off, as in Pillow and torchvision."""
 

@@ -60,7 +60,7 @@ class EncodedImages:
         if len(self._room) < need:
             self._room = np.empty(need, np.uint8)
         found = decode_jpeg(
-            self._file(row), fields, grey=self.channels == 1, factor=factor, rows=rows or height, room=self._room
+            self._file(row), fields, decode=self._decode, factor=factor, rows=rows or height, room=self._room
         )
         return found.oriented(int(self._turn[row]))
 

@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
+from forebay.transforms.image_decode import DecodeImage
 from forebay.transforms.image_pixels import Pixels
 from forebay.transforms.kernels import image_headers as header
 
-_BENIGN = re.compile(r"extraneous bytes before marker 0xd9")
+_AFTER_ALL = re.compile(r"extraneous bytes before marker 0xd9")
+_AFTER_ENOUGH = re.compile(r"extraneous bytes before marker 0xd[0-79]")
+"""The decoder's warning when it finds more than the frame needs: up to the end of the file or, where it stopped early,
+the next restart marker. It comes after the last row, and only the first warning is told: all rows are there and whole."""
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\d+")
 
 
@@ -25,14 +29,20 @@ class UndecodableError(Exception):
 
 
 def decode_jpeg(
-    data: NDArray[np.uint8], fields: NDArray[np.int64], *, grey: bool, factor: int, rows: int, room: NDArray[np.uint8]
+    data: NDArray[np.uint8],
+    fields: NDArray[np.int64],
+    *,
+    decode: DecodeImage,
+    factor: int,
+    rows: int,
+    room: NDArray[np.uint8],
 ) -> Pixels:
     """Decode one file.
 
     Args:
         data: its bytes.
         fields: what `jpeg_headers_into` says of it.
-        grey: luma only, 1 byte a pixel, instead of red, green and blue.
+        decode: how; mode "L" gives luma, 1 byte a pixel, instead of red, green and blue.
         factor: reduction, 1, 2, 4 or 8.
         rows: rows that are needed, in pixels of the image.
         room: bytes for the decoded pixels; they stay there until it is used again.
@@ -44,35 +54,35 @@ def decode_jpeg(
     unit = int(fields[header.UNIT_ROWS])
     # one more row of units: smooth chroma at the last row that is needed looks at the row behind it
     enough = -(-rows // unit) * unit + unit
+    harmless = _AFTER_ALL
     if enough < height and fields[header.SEQUENTIAL] and fields[header.WHOLE]:
+        harmless = _AFTER_ENOUGH
         data, height = data.copy(), enough
         at = int(fields[header.FRAME])
         data[at], data[at + 1] = height >> 8, height & 255
-    shown, across, depth = -(-height // factor), -(-width // factor), 1 if grey else 3
+    shown, across, depth = -(-height // factor), -(-width // factor), decode.channels
     into = room[: shown * across * depth]
-    _decode(data, into, grey=grey, factor=factor, shape=(shown, across))
+    options: dict[str, Any] = {"colorspace": "GRAY" if depth == 1 else "RGB", "buffer": into}
+    if decode.fast:
+        options |= {"fastdct": True, "fastupsample": True}
+    if factor > 1:
+        options |= {"min_height": shown, "min_width": across, "min_factor": factor}
+    found = _decode(data, options, harmless)
+    if found is not None and found != (shown, across):
+        raise UndecodableError("JPEG: the decoder found another size than the header says")
     return Pixels(into, 0, across * depth, depth, 1, shown, across, factor)
 
 
-def _decode(
-    data: NDArray[np.uint8], into: NDArray[np.uint8], *, grey: bool, factor: int, shape: tuple[int, int]
-) -> None:
-    decode = library().decode_jpeg
-    options: dict[str, Any] = {"colorspace": "GRAY" if grey else "RGB", "buffer": into}
-    if factor > 1:
-        options |= {"min_height": shape[0], "min_width": shape[1], "min_factor": factor}
+def _decode(data: NDArray[np.uint8], options: dict[str, Any], harmless: re.Pattern[str]) -> tuple[int, int] | None:
+    """Decode into the buffer of the options; gives height and width unless a harmless warning stands in their place."""
     try:
-        found = decode(data, **options).shape
+        height, width = library().decode_jpeg(data, **options).shape[:2]
     except ValueError as error:
         text = str(error)
-        if _BENIGN.search(text):
-            # said after the last row, and only the first warning is said: all rows are there and whole
-            return
-        if "extraneous bytes before marker" not in text:
-            raise UndecodableError(f"JPEG: {_NUMBERS.sub('…', text).strip().rstrip('.')}") from error
-        found = decode(data, strict=False, **options).shape  # superfluous bytes between segments harm nothing
-    if tuple(found[:2]) != shape:
-        raise UndecodableError("JPEG: the decoder found another size than the header says")
+        if harmless.search(text):
+            return None
+        raise UndecodableError(f"JPEG: {_NUMBERS.sub('…', text).strip().rstrip('.')}") from error
+    return height, width
 
 
 def library() -> Any:

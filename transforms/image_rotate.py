@@ -79,7 +79,7 @@ def rotation(degrees: float, height: int, width: int) -> Matrix:
 def warped(pixels: NDArray[np.uint8], matrix: Matrix, *, smooth: bool, fill: int) -> NDArray[np.uint8]:
     """The image of the same size whose pixels come from where the matrix says (see `warp_into`)."""
     made = np.empty_like(pixels)
-    warp_into(pixels, np.array(matrix), smooth, np.full(len(pixels), fill, np.uint8), made)
+    warp_into(pixels, np.array(matrix, np.float64), smooth, np.full(len(pixels), fill, np.uint8), made)
     return made
 
 

@@ -41,7 +41,7 @@ class ImageStage:
         return made
 
     def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-        columns = {name: batch.column(name) for name in self.schema.names}
+        made = {}
         for chain, output in zip(self._chains, self._outputs, strict=True):
             name = chain.before.name
             drawing = _Drawing(chain, output, self._column(batch, chain), None, rows)
@@ -49,8 +49,9 @@ class ImageStage:
             ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
             buffer = pa.allocate_buffer(int(ends[-1]) * output.dtype.itemsize)
             drawing.draw(np.frombuffer(buffer, output.dtype), ends[:-1])
-            columns[name] = _column(chain.after.type, buffer, ends, sizes, output)
-        return pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+            made[name] = _column(chain.after.type, buffer, ends, sizes, output)
+        columns = [made[name] if name in made else batch.column(name) for name in self.schema.names]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def run_into(
         self,

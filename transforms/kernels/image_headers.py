@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 
 IS_JPEG, HEIGHT, WIDTH, COMPONENTS, FRAME, SEQUENTIAL, UNIT_ROWS, ORIENTATION, WHOLE = range(9)
-"""Columns of the result: 1 where the file begins as JPEG does and holds a frame of 8 bits; rows and columns of pixels;
+"""Columns of the result: 1 where the file is well formed up to its first scan and holds a frame of 8 bits; rows and columns of pixels;
 colour components; place of the frame's height in the file; 1 where a decoder can stop early (baseline or extended
 sequential, Huffman coded); rows of pixels that one row of coded units covers; Exif orientation, 1 if none; 1 where the
 file ends with the end marker."""
@@ -61,7 +61,11 @@ def _file(data, begin, end, out):
             continue
         length = _number(data, at + 2, 2, True)
         stop = at + 2 + length
-        if length < 2 or stop > end or marker == 0xDA:
+        if length < 2 or stop > end:
+            return
+        if marker == 0xDA:
+            # all segments up to the first scan follow one another without a gap
+            out[IS_JPEG] = out[HEIGHT] > 0 and out[WIDTH] > 0
             return
         if marker == 0xE1 and out[ORIENTATION] == 1:
             out[ORIENTATION] = _orientation(data, at + 4, stop)
@@ -78,8 +82,6 @@ def _file(data, begin, end, out):
             for i in range(components):
                 tallest = max(tallest, np.int64(data[at + 11 + 3 * i]) & 15)
             out[UNIT_ROWS] = 8 * tallest
-            out[IS_JPEG] = out[HEIGHT] > 0 and out[WIDTH] > 0
-            return
         at = stop
 
 
