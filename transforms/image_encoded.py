@@ -12,6 +12,8 @@ from forebay.transforms.kernels import image_headers as header
 from forebay.transforms.kernels.image_headers import jpeg_headers_into
 
 _NULL = "null where an image was expected"
+_MOST_PIXELS = 178_956_970
+"""Twice Pillow's MAX_IMAGE_PIXELS, from where Pillow refuses a file: a damaged header may ask for any amount of memory."""
 
 
 class EncodedImages:
@@ -39,6 +41,9 @@ class EncodedImages:
                 self.sizes[row] = size_of(self._file(row), orient=decode.orient)
             except UndecodableError as error:
                 self.bad.setdefault(str(error), np.zeros(n, np.bool_))[row] = True
+        large = self.sizes.prod(axis=1) > _MOST_PIXELS
+        if large.any():
+            self.bad[f"more than {_MOST_PIXELS} pixels"] = large
         self._room = np.empty(0, np.uint8)
 
     @property

@@ -71,7 +71,8 @@ class RandomRotation:
 
 def rotation(degrees: float, height: int, width: int) -> Matrix:
     """Where output pixels come from when the image is turned counter-clockwise about its middle."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    # rounded as in Pillow, so that a quarter turn is one
+    cos, sin = round(math.cos(math.radians(degrees)), 15), round(math.sin(math.radians(degrees)), 15)
     x, y = width / 2, height / 2
     return (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y)
 

@@ -151,6 +151,14 @@ def test_a_file_cut_short_is_seen_even_where_its_end_is_not_needed():
         run(chain, [file[: len(file) // 2]])
 
 
+def test_a_header_that_asks_for_too_much_memory_is_a_bad_row():
+    file = bytearray(encoded(cut(0, 16, 16)))
+    at = file.index(b"\xff\xc0") + 5
+    file[at : at + 4] = b"\xff\xff\xff\xff"
+    with pytest.raises(BadRows, match="more than 178956970 pixels"):
+        run([T.DecodeImage()], [bytes(file)])
+
+
 def test_null_is_a_bad_row():
     with pytest.raises(BadRows, match="null where an image was expected") as caught:
         run([T.DecodeImage()], [encoded(cut(0, 8, 8)), None])
