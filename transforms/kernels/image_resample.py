@@ -89,7 +89,7 @@ def _weights(kind, box, size, low, high, first, flip, taps, starts, weights):
     """Starts (count,) and normalized weights (count, taps) of the outputs `first` and on; reversed when flipped."""
     scale = box[1] / size
     stretch = max(scale, 1.0) if kind != BILINEAR else 1.0
-    support = stretch * (2.0 if kind == BICUBIC else 1.0)
+    support, narrow = stretch * (2.0 if kind == BICUBIC else 1.0), 1.0 / stretch
     count = len(starts)
     for i in range(count):
         centre = box[0] + (first + i + 0.5) * scale
@@ -97,12 +97,15 @@ def _weights(kind, box, size, low, high, first, flip, taps, starts, weights):
         end = min(max(int(np.floor(centre + support + 0.5)), begin + 1), high)
         at = count - 1 - i if flip else i
         starts[at] = begin
-        total = 0.0
-        for k in range(end - begin):
-            total += _filter(kind, (begin + k + 0.5 - centre) / stretch)
+        row = weights[at * taps : (at + 1) * taps]
+        away, total = (begin + 0.5 - centre) * narrow, 0.0
         for k in range(taps):
-            value = _filter(kind, (begin + k + 0.5 - centre) / stretch) if k < end - begin else 0.0
-            weights[at * taps + k] = value / total
+            value = _filter(kind, away + k * narrow) if k < end - begin else 0.0
+            row[k] = value
+            total += value
+        unit = np.float32(1.0 / total)
+        for k in range(taps):
+            row[k] *= unit
 
 
 @njit(error_model="numpy")
