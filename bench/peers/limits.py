@@ -71,18 +71,8 @@ def images(job: Job, *, threads: int) -> Loader:
 
 
 def images_cached(job: Job, *, threads: int) -> Loader:
-    """Writing the batch: one finished image, which stays in the cache, copied to each place of it."""
-    batch = job.batch or image_workload.BATCH
-    source = np.ones((3, image_workload.CROP, image_workload.CROP), np.float32)
-    targets = [np.ones((batch, *source.shape), np.float32) for _ in range(_AHEAD * threads)]
-
-    def write(at: int) -> int:
-        for place in targets[at % len(targets)]:
-            np.copyto(place, source)
-        return batch
-
-    count = image_workload.samples(job.data_path) // batch
-    return PerEpoch(lambda number: in_threads(write, list(range(count)), threads))
+    """A memory copy of the batch."""
+    return _copies(image_workload, job, threads, pages_ahead=_AHEAD * threads)
 
 
 def tabular(job: Job, *, threads: int) -> Loader:
