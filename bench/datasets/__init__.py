@@ -1,1 +1,0 @@
-"""Generators of the data sets, with fixed seeds."""

@@ -1,1 +1,0 @@
-"""What is asked of a loader: data, contract and oracle, one file a workload."""
