@@ -46,7 +46,9 @@ def test_random_erasing_fills_one_rectangle_of_documented_area_and_shape():
         assert 0.25 < h / w < 4
         areas.append(h * w / 4800)
     assert 0.01 < min(areas) < 0.05 and 0.28 < max(areas) < 0.35
-    assert np.array_equal(T.RandomErasing(0.0).paint(np.zeros((3, 5, 5), np.uint8), rng.random(23)), np.zeros((3, 5, 5)))
+    assert np.array_equal(
+        T.RandomErasing(0.0).paint(np.zeros((3, 5, 5), np.uint8), rng.random(23)), np.zeros((3, 5, 5))
+    )
 
 
 def reference(name, picture, part, sign):
@@ -86,6 +88,8 @@ def test_rand_augment_does_what_torchvisions_list_says(name, magnitude, side):
 
 
 def test_rand_augment_has_torchvisions_fourteen_operations():
-    expected = "AutoContrast Brightness Color Contrast Equalize Identity Posterize Rotate Sharpness ShearX ShearY Solarize"
+    expected = (
+        "AutoContrast Brightness Color Contrast Equalize Identity Posterize Rotate Sharpness ShearX ShearY Solarize"
+    )
     assert sorted(OPERATIONS) == sorted([*expected.split(), "TranslateX", "TranslateY"])
     assert T.RandAugment(3).draws == 6

@@ -47,7 +47,9 @@ def test_jpeg_is_what_libjpeg_turbo_gives(type):
         assert np.array_equal(pixels(found, row), pillow(file))
 
 
-@pytest.mark.parametrize("kind, options", [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("GIF", {}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    "kind, options", [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("GIF", {}), ("TIFF", {})]
+)
 def test_other_kinds_are_what_pillow_gives(kind, options):
     file = encoded(cut(0, 31, 47), kind, **options)
     assert np.array_equal(pixels(run([T.DecodeImage()], [file])), pillow(file))
@@ -76,7 +78,9 @@ def test_grey_and_cmyk_jpeg():
     assert np.array_equal(pixels(run([T.DecodeImage(mode="L")], [grey])), pillow(grey, "L"))
     colour = encoded(cut(0, 40, 30))
     luma = np.asarray(Image.open(io.BytesIO(colour)).convert("L")).astype(int)
-    assert np.abs(pixels(run([T.DecodeImage(mode="L")], [colour]))[:, :, 0] - luma).max() <= 4  # luma of clipped colours
+    assert (
+        np.abs(pixels(run([T.DecodeImage(mode="L")], [colour]))[:, :, 0] - luma).max() <= 4
+    )  # luma of clipped colours
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -93,12 +97,18 @@ def test_orient_turns_images_as_pillow_does(kind, orientation):
     turned = run([T.DecodeImage(orient=True), T.RandomResizedCrop(20)], [file])
     separate = run([T.DecodeImage(orient=True)], [file])
     schema = pa.schema([T.DecodeImage().field_after(pa.field("image", pa.binary()))])
-    after = T.RandomResizedCrop(20).bind(schema, None, 1)(pa.record_batch([separate], schema=schema), Rows(np.zeros(1, np.uint64)))
+    batch = pa.record_batch([separate], schema=schema)
+    after = T.RandomResizedCrop(20).bind(schema, None, 1)(batch, Rows(np.zeros(1, np.uint64)))
     assert np.array_equal(turned.to_numpy_ndarray(), after["image"].to_numpy_ndarray())
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 90), st.integers(0, 60), st.sampled_from([0, 1, 2]), st.sampled_from([{}, {"restart_marker_rows": 1}]))
+@given(
+    st.integers(1, 90),
+    st.integers(0, 60),
+    st.sampled_from([0, 1, 2]),
+    st.sampled_from([{}, {"restart_marker_rows": 1}]),
+)
 def test_decoding_only_the_upper_rows_changes_no_bit(height, top, subsampling, options):
     file = encoded(cut(height, 150, 64), subsampling=subsampling, **options)
     whole = pillow(file)

@@ -20,7 +20,12 @@ def decoded(images):
     channels = images[0].shape[2]
     field = ImageForm(channels).field("image")
     rows = [
-        {"pixels": one.transpose(2, 0, 1).tobytes(), "height": one.shape[0], "width": one.shape[1], "channels": channels}
+        {
+            "pixels": one.transpose(2, 0, 1).tobytes(),
+            "height": one.shape[0],
+            "width": one.shape[1],
+            "channels": channels,
+        }
         for one in images
     ]
     return pa.record_batch([pa.array(rows, field.type)], schema=pa.schema([field]))
@@ -115,7 +120,9 @@ def test_crops_are_distributed_as_torchvisions(height, width):
     rng = np.random.default_rng(5)
     found = np.stack(resized_crops(np.tile([[height, width]], (n, 1)), rng.random((n, 22))), 1)
     expected = np.array([documented_crop(height, width, rng) for _ in range(n)])
-    assert (found[:, :2] >= 0).all() and (found[:, :2] + found[:, 2:] <= [height, width]).all() and found[:, 2:].min() > 0
+    assert (
+        (found[:, :2] >= 0).all() and (found[:, :2] + found[:, 2:] <= [height, width]).all() and found[:, 2:].min() > 0
+    )
     for one, other in zip(found.T, expected.T, strict=True):
         values = np.union1d(one, other)
         steps = [np.searchsorted(np.sort(x), values, side="right") / n for x in (one, other)]
@@ -149,12 +156,21 @@ def test_one_pixel_images_pass_every_transform():
     [
         (lambda: T.Resize(0), r"Resize: size is 0; expected pixels, 1 or more, or \(height, width\)"),
         (lambda: T.Resize((4, -1)), "Resize: size is"),
-        (lambda: T.Resize(8, interpolation="area"), "interpolation is 'area' with antialias=True; expected 'bilinear', or"),
-        (lambda: T.Resize(8, interpolation="bicubic", antialias=False), "interpolation is 'bicubic' with antialias=False"),
+        (
+            lambda: T.Resize(8, interpolation="area"),
+            "interpolation is 'area' with antialias=True; expected 'bilinear', or",
+        ),
+        (
+            lambda: T.Resize(8, interpolation="bicubic", antialias=False),
+            "interpolation is 'bicubic' with antialias=False",
+        ),
         (lambda: T.CenterCrop("big"), "CenterCrop: size is 'big'"),
         (lambda: T.RandomCrop(8, padding=-1), "RandomCrop: padding is -1; expected pixels, 0 or more"),
         (lambda: T.RandomCrop(8, fill=300), "RandomCrop: fill is 300; expected a grey level, 0 to 255"),
-        (lambda: T.RandomResizedCrop(8, scale=(0, 1)), r"scale is \(0, 1\); expected \(least, greatest\), both above 0"),
+        (
+            lambda: T.RandomResizedCrop(8, scale=(0, 1)),
+            r"scale is \(0, 1\); expected \(least, greatest\), both above 0",
+        ),
         (lambda: T.RandomResizedCrop(8, ratio=2), "ratio is 2"),
         (lambda: T.HorizontalFlip(1.5), "HorizontalFlip: p is 1.5; expected a probability, 0 to 1"),
         (lambda: T.NormalizeImage(dtype="int8"), "dtype is 'int8'; expected one of uint8, float16, float32, bfloat16"),
@@ -168,8 +184,14 @@ def test_one_pixel_images_pass_every_transform():
         (lambda: T.GaussianBlur(3, (0, 1)), r"sigma is \(0, 1\); expected \(least, greatest\), both above 0"),
         (lambda: T.RandomErasing(value=-3), "value is -3; expected one grey level, 0 to 255, or three"),
         (lambda: T.RandomErasing(scale=3), "scale is 3; expected"),
-        (lambda: T.RandomRotation((5, 2)), r"degrees is \(5, 2\); expected a number, 0 or more, or \(least, greatest\)"),
-        (lambda: T.RandomRotation(5, interpolation="cubic"), "interpolation is 'cubic'; expected 'nearest' or 'bilinear'"),
+        (
+            lambda: T.RandomRotation((5, 2)),
+            r"degrees is \(5, 2\); expected a number, 0 or more, or \(least, greatest\)",
+        ),
+        (
+            lambda: T.RandomRotation(5, interpolation="cubic"),
+            "interpolation is 'cubic'; expected 'nearest' or 'bilinear'",
+        ),
         (lambda: T.RandAugment(0), "num_ops is 0; expected 1 or more"),
         (lambda: T.RandAugment(magnitude=31), "magnitude is 31 of 31 bins"),
         (lambda: T.RandAugment(fill=-1), "RandAugment: fill is -1; expected a grey level"),

@@ -36,7 +36,13 @@ CHAINS = {
         T.RandomErasing(0.7, value=(124, 116, 104)),
         T.NormalizeImage(dtype="bfloat16"),
     ],
-    "turned": [T.DecodeImage(), T.RandomRotation(30), T.RandAugment(), T.CenterCrop(64), T.NormalizeImage(dtype="uint8")],
+    "turned": [
+        T.DecodeImage(),
+        T.RandomRotation(30),
+        T.RandAugment(),
+        T.CenterCrop(64),
+        T.NormalizeImage(dtype="uint8"),
+    ],
     "grey": [T.DecodeImage(mode="L"), T.RandomResizedCrop(64), T.NormalizeImage((0.5,), (0.2,))],
     "pixels": [T.DecodeImage(), T.RandomResizedCrop(64, interpolation="bicubic"), T.HorizontalFlip()],
 }
@@ -109,7 +115,9 @@ def test_a_sample_looks_the_same_in_any_batch_and_on_any_thread(name):
 
 
 def test_reduced_decoding_is_near_exact_decoding():
-    batch = pa.record_batch([pa.array([encoded(cut(at, 400, 600), quality=95) for at in range(8)], pa.binary())], ["image"])
+    batch = pa.record_batch(
+        [pa.array([encoded(cut(at, 400, 600), quality=95) for at in range(8)], pa.binary())], ["image"]
+    )
     rows = Rows(ROWS.ids[:8], 1, 0)
     chain = [T.Resize(64), T.CenterCrop(64), T.NormalizeImage(dtype="uint8")]
     near = tensor(stage_of([T.DecodeImage(), *chain], batch.schema).run(batch, rows)).astype(int)
@@ -120,7 +128,10 @@ def test_reduced_decoding_is_near_exact_decoding():
 
 def test_a_cache_may_stand_between_resize_and_crop():
     batch = files()
-    front, back = [T.DecodeImage(reduce=False), T.Resize(80)], [T.RandomCrop(64), T.HorizontalFlip(), T.NormalizeImage()]
+    front, back = (
+        [T.DecodeImage(reduce=False), T.Resize(80)],
+        [T.RandomCrop(64), T.HorizontalFlip(), T.NormalizeImage()],
+    )
     kept = stage_of(front).run(batch, ROWS)
     assert kept.schema.field("image").type.names == ["pixels", "height", "width", "channels"]
     sizes = set(zip(kept["image"].field("height").to_pylist(), kept["image"].field("width").to_pylist(), strict=True))

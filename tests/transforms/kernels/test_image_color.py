@@ -51,7 +51,9 @@ def test_tables_are_pillows(seed):
     for bits in range(1, 9):
         assert np.array_equal(apply(tables.posterize, image, bits), np.asarray(ImageOps.posterize(picture, bits)))
     for threshold in (0, 1, 128, 255, 256):
-        assert np.array_equal(apply(tables.solarize, image, threshold), np.asarray(ImageOps.solarize(picture, threshold)))
+        assert np.array_equal(
+            apply(tables.solarize, image, threshold), np.asarray(ImageOps.solarize(picture, threshold))
+        )
     luma = np.asarray(picture.convert("L"))
     assert np.array_equal(apply(tables.grayscale, image), np.repeat(luma[:, :, None], 3, 2))
 

@@ -29,7 +29,9 @@ OUTPUTS = {
     "uint8 last": plain(3, last=True),
     "float32": ImageOutput.float32(np.array([0.1, 2, 3], np.float32), np.array([1, 2, -3], np.float32), last=False),
     "float32 last": ImageOutput.float32(np.ones(3, np.float32), np.zeros(3, np.float32), last=True),
-    "bits": ImageOutput.table16(bits16(np.ones(3, np.float32), np.ones(3, np.float32), "float16"), "float16", last=False),
+    "bits": ImageOutput.table16(
+        bits16(np.ones(3, np.float32), np.ones(3, np.float32), "float16"), "float16", last=False
+    ),
 }
 
 

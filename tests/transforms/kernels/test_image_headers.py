@@ -27,7 +27,11 @@ def test_reads_size_components_and_rows_of_a_unit(subsampling, unit):
 
 def test_knows_grey_cmyk_progressive_and_truncated_files():
     image = Image.fromarray(cut(1, 20, 30))
-    grey, cmyk, progressive = encoded(image.convert("L")), encoded(image.convert("CMYK")), encoded(image, progressive=True)
+    grey, cmyk, progressive = (
+        encoded(image.convert("L")),
+        encoded(image.convert("CMYK")),
+        encoded(image, progressive=True),
+    )
     found = headers([grey, cmyk, progressive, grey[:-2]])
     assert found[:, header.COMPONENTS].tolist() == [1, 4, 3, 1]
     assert found[:, header.SEQUENTIAL].tolist() == [1, 1, 0, 1]
@@ -54,4 +58,9 @@ def test_damaged_and_cut_headers_read_nothing_outside_the_file(stop, at, byte):
 
 
 def test_other_files_are_no_jpeg():
-    assert headers([b"", b"\xff", b"\xff\xd8", encoded(cut(0, 8, 8), "PNG")])[:, header.IS_JPEG].tolist() == [0, 0, 0, 0]
+    assert headers([b"", b"\xff", b"\xff\xd8", encoded(cut(0, 8, 8), "PNG")])[:, header.IS_JPEG].tolist() == [
+        0,
+        0,
+        0,
+        0,
+    ]

@@ -105,7 +105,9 @@ def test_outputs_are_functions_of_the_grey_level(last):
     made = resampled(image, *where, output=ImageOutput.table16(table, "bfloat16", last=last))
     expected = np.stack([table[c][grey[c]] for c in range(3)], 2 if last else 0)
     assert np.array_equal(made, expected)
-    assert np.array_equal(resampled(image, *where, output=plain(3, last=last)), grey.transpose(1, 2, 0) if last else grey)
+    assert np.array_equal(
+        resampled(image, *where, output=plain(3, last=last)), grey.transpose(1, 2, 0) if last else grey
+    )
 
 
 def test_planar_and_grey_images_give_what_interleaved_ones_give():
