@@ -45,7 +45,7 @@ def photographs(count: int) -> list[bytes]:
         width, height = (500, 375) if at % 4 < 3 else (375, 500)
         zoom = rng.uniform(0.55, 1.0) * min(photo.width / width, photo.height / height)
         w, h = int(width * zoom), int(height * zoom)
-        left, top = rng.integers(0, photo.width - w + 1), rng.integers(0, photo.height - h + 1)
+        left, top = int(rng.integers(0, photo.width - w + 1)), int(rng.integers(0, photo.height - h + 1))
         part = photo.crop((left, top, left + w, top + h)).resize((width, height), Image.Resampling.BICUBIC)
         into = io.BytesIO()
         part.save(into, "JPEG", quality=90)
@@ -139,7 +139,7 @@ def cached(files: list[bytes], folder: Path) -> dict[str, Callable[[], object]]:
     out = np.zeros((len(files), 3, SIZE, SIZE), np.float32)
     other = np.ones_like(out)
     chain = [T.RandomCrop(SIZE), T.HorizontalFlip(), T.NormalizeImage()]
-    after = stage(chain, mapped.schema, 2)  # type: ignore[arg-type]  # mypy joins the specs to object
+    after = stage(chain, mapped.schema, 2)
     return {
         "copy of the output": lambda: np.copyto(other, out),
         "forebay, from cached pixels": lambda: after.run_into(mapped, rows, take, {"image": out}),

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, types
 
 IS_JPEG, HEIGHT, WIDTH, COMPONENTS, FRAME, SEQUENTIAL, UNIT_ROWS, ORIENTATION, WHOLE = range(9)
-"""Columns of the result: 1 where the file is well formed up to its first scan and holds a frame of 8 bits; rows, columns of pixels;
+"""Columns of the result: 1 if the file is well formed up to its first scan and holds a frame of 8 bits; rows, columns of pixels;
 colour components; place of the frame's height in the file; 1 where a decoder can stop early (baseline or extended
 sequential, Huffman coded); rows of pixels that one row of coded units covers; Exif orientation, 1 if none; 1 where the
 file ends with the end marker."""
