@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from forebay.engine.cache_key import unit_key
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
-from forebay.engine.explain import no_rows
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
@@ -20,6 +19,7 @@ from forebay.engine.selection import select
 from forebay.formats.errors import SpecError
 from forebay.formats.fragment import Fragment
 from forebay.formats.reader import OnBadRow
+from forebay.formats.schemas import no_rows
 from forebay.formats.source import Source
 from forebay.transforms.select import Select
 from forebay.transforms.transform import Rows

@@ -20,7 +20,7 @@ from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
 from forebay.engine.read_ahead import read_ahead
-from forebay.engine.rows_at import RowsAt
+from forebay.engine.rows_at import RowsAt, rows_as_dicts
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
 from forebay.engine.write import Progress as WriteProgress
@@ -200,7 +200,7 @@ class Dataset:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Several rows at once: each fragment is read once."""
-        return explaining.rows_as_dicts(self.take(np.asarray(indices, np.int64)))
+        return rows_as_dicts(self.take(np.asarray(indices, np.int64)))
 
     def take(self, positions: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
         """Rows at `positions` (N,) of the selection, in that order, after all transforms."""

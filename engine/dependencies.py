@@ -1,8 +1,13 @@
 """Which transforms a transform depends on: what a pass for some of them must run, and what it may leave out."""
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 
+from forebay.engine.bad_rows import OnBad
 from forebay.engine.graph import Graph
+from forebay.formats.fragment import Fragment
+from forebay.formats.source import Source
 from forebay.transforms.select import Select
 
 
@@ -29,3 +34,19 @@ def needed_for(graph: Graph, schema: pa.Schema, targets: list[int]) -> tuple[lis
     for at in [*runs, *targets]:
         needed |= set(graph.transforms[at].reads(schemas[at])) & set(schema.names)
     return runs, [name for name in schema.names if name in needed]
+
+
+def read_for_pass(
+    source: Source, graph: Graph, fragment: Fragment, columns: list[str], on_bad: OnBad
+) -> Iterator[pa.RecordBatch]:
+    """The fragment's `columns`, for a pass that is not the one that writes: its bad rows are counted there, not here.
+
+    Rows are numbered as that pass will number them. Where a text row that does not parse is left out, what does not parse
+    depends on the columns that are looked at, so all that the graph reads are, though the pass needs only some.
+    """
+    if on_bad == "raise":
+        yield from source.read(fragment, columns=columns)
+        return
+    looked_at = list(graph.source_columns(source.schema)) if fragment.rows is None else columns
+    for batch in source.read(fragment, columns=looked_at, on_bad_row=lambda *_: None):
+        yield batch.select(columns)

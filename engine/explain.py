@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -10,6 +10,7 @@ from forebay.engine.fit_pass import passes
 from forebay.engine.plan import OpaqueStage, Plan, describe_transform
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.stage import FilterStage
+from forebay.formats.schemas import no_rows
 from forebay.transforms.stage import SlotStage, Stage
 from forebay.transforms.transform import Rows
 
@@ -48,27 +49,6 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
             lines.append("├┄ frontier: what stands above is the same in each epoch and may be cached")
     lines += [f"├─ {describe_transform(one)}  [on the finished batch]" for _, one in plan.batch_transforms]
     return "\n".join([*lines, _output(plan.schema)])
-
-
-def rows_as_dicts(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Each row as a dict of Python and NumPy values: what torch's own loader collates. Tensors keep their shape."""
-    columns: dict[str, Any] = {}
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        if isinstance(field.type, pa.FixedShapeTensorType):
-            columns[field.name] = column.to_numpy_ndarray()
-        elif (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)) and column.null_count == 0:
-            columns[field.name] = column.to_numpy(zero_copy_only=False)
-        elif pa.types.is_fixed_size_list(field.type) and column.null_count == 0:
-            values = column.flatten().to_numpy(zero_copy_only=False)
-            columns[field.name] = values.reshape(len(column), field.type.list_size)
-        else:
-            columns[field.name] = column.to_pylist()
-    return [{name: values[row] for name, values in columns.items()} for row in range(batch.num_rows)]
-
-
-def no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of this schema without rows."""
-    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
 
 
 def _kind(stage: Stage) -> str:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from forebay.engine.bad_rows import OnBad
-from forebay.engine.dependencies import ancestors, needed_for
+from forebay.engine.dependencies import ancestors, needed_for, read_for_pass
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import threads_in_order
 from forebay.engine.plan import single_stage
@@ -83,7 +83,7 @@ def _one_pass(
         ordinal, fragment = numbered
         learning = {step.learns[0]: _start(step.learns[1], step.learns[2]) for step in steps if step.learns}
         row = 0
-        for batch in source.read(fragment, columns=columns):
+        for batch in read_for_pass(source, graph, fragment, columns, on_bad):
             rows = Rows(sample_ids(ordinal, row, batch.num_rows))
             row += batch.num_rows
             _walk(steps, batch, rows, learning, on_bad, fragment.path)

@@ -49,7 +49,7 @@ class Journal:
 
     def remove(self) -> None:
         """The manifest has taken over."""
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
     def _lock(self, descriptor: int) -> None:
         try:

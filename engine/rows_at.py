@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.engine.explain import no_rows
 from forebay.engine.plan import Plan
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection
+from forebay.formats.schemas import no_rows
 from forebay.formats.source import Source
 from forebay.transforms.transform import Rows
 
@@ -57,3 +57,19 @@ class RowsAt:
                 held.popitem(last=False)
         held.move_to_end(ordinal)
         return held[ordinal]
+
+
+def rows_as_dicts(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Each row as a dict of Python and NumPy values: what torch's own loader collates. Tensors keep their shape."""
+    columns: dict[str, Any] = {}
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if isinstance(field.type, pa.FixedShapeTensorType):
+            columns[field.name] = column.to_numpy_ndarray()
+        elif (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)) and column.null_count == 0:
+            columns[field.name] = column.to_numpy(zero_copy_only=False)
+        elif pa.types.is_fixed_size_list(field.type) and column.null_count == 0:
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            columns[field.name] = values.reshape(len(column), field.type.list_size)
+        else:
+            columns[field.name] = column.to_pylist()
+    return [{name: values[row] for name, values in columns.items()} for row in range(batch.num_rows)]

@@ -13,6 +13,7 @@ from forebay.engine.bad_rows import BadRow, OnBad
 from forebay.engine.plan import OpaqueStage
 from forebay.engine.stage import FilterStage
 from forebay.formats.errors import BadRows, DataError, ForebayError
+from forebay.formats.schemas import no_rows
 from forebay.transforms.stage import Stage
 from forebay.transforms.transform import Rows
 
@@ -64,7 +65,7 @@ def run_stages(
     for stage in stages:
         if batch.num_rows == 0:
             # nothing is left, but the columns must still become the stage's
-            batch = _empty(stage)
+            batch = no_rows(stage.schema)
             continue
         if isinstance(stage, FilterStage):
             batch, rows = _filter(stage, batch, rows, tally)
@@ -98,11 +99,7 @@ def _run(stage: Stage, batch: pa.RecordBatch, rows: Rows, place: _Place) -> tupl
         except BadRows as error:
             batch, rows = _set_aside(stage, batch, rows, error, place)
             if batch.num_rows == 0:
-                return _empty(stage), rows
-
-
-def _empty(stage: Stage) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in stage.schema], schema=stage.schema)
+                return no_rows(stage.schema), rows
 
 
 def _run_opaque(stage: OpaqueStage, batch: pa.RecordBatch, rows: Rows, place: _Place) -> tuple[pa.RecordBatch, Rows]:
@@ -134,11 +131,11 @@ def _run_opaque(stage: OpaqueStage, batch: pa.RecordBatch, rows: Rows, place: _P
 
     attempt(batch, rows)
     if not good:
-        return _empty(stage), _rows_at(rows, slice(0, 0))
+        return no_rows(stage.schema), _rows_at(rows, slice(0, 0))
     table = pa.Table.from_batches([part for part, _ in good], schema=stage.schema)
     ids = np.concatenate([part_rows.ids for _, part_rows in good])
     merged = table.combine_chunks().to_batches()
-    return (merged[0] if merged else _empty(stage)), Rows(ids, rows.seed, rows.epoch)
+    return (merged[0] if merged else no_rows(stage.schema)), Rows(ids, rows.seed, rows.epoch)
 
 
 def _first_failing(run: Callable[[pa.RecordBatch, Rows], Any], batch: pa.RecordBatch, rows: Rows) -> list[int]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.engine.bad_rows import OnBad
-from forebay.engine.dependencies import needed_for
+from forebay.engine.dependencies import needed_for, read_for_pass
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import threads_in_order
 from forebay.engine.plan import single_stage
@@ -68,7 +68,7 @@ def select(source: Source, graph: Graph, *, threads: int | None = None, on_bad: 
     def left(numbered: tuple[int, Fragment]) -> tuple[int, NDArray[np.uint64]]:
         ordinal, fragment = numbered
         row, ids = 0, []
-        for batch in source.read(fragment, columns=columns):
+        for batch in read_for_pass(source, graph, fragment, columns, on_bad):
             rows = Rows(sample_ids(ordinal, row, batch.num_rows))
             row += batch.num_rows
             ids.append(run_stages(stages, batch, rows, on_bad=on_bad, tally=Tally(), file=fragment.path)[1].ids)

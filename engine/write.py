@@ -1,6 +1,7 @@
 """Write a data set: units in parallel, each exactly once, then the manifest."""
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from forebay.engine.bad_rows import BadRowBudget
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.graph import Graph
+from forebay.engine.journal import NAME as JOURNAL
 from forebay.engine.journal import Journal
 from forebay.engine.memory import MemoryBudget
 from forebay.engine.ordered import available_threads, in_order
@@ -25,7 +27,7 @@ from forebay.engine.write_report import QUARANTINE, STATE, WriteReport, make_man
 from forebay.formats.errors import SpecError, StateError
 from forebay.formats.manifest import Manifest, has_manifest
 from forebay.formats.source import Source
-from forebay.formats.store import store_for
+from forebay.formats.store import Store, store_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class _Run:
     ) -> None:
         self.source, self.graph, self.plan, self.target = source, graph, plan, target
         self._progress, self._state = progress, Progress(0, 0, sum(one.nbytes for one in source.fragments()), 0)
+        self._lock = threading.Lock()
         limit = target.options.memory
         assert limit is None or isinstance(limit, int)
         self.shared = Shared(BadRowBudget(target.options.policy), MemoryBudget(limit), self._advance)
@@ -131,10 +134,11 @@ class _Run:
                 yield report
 
     def _advance(self, rows: int, nbytes: int, bad: int) -> None:
-        now = self._state
-        self._state = replace(now, rows=now.rows + rows, nbytes=now.nbytes + nbytes, bad=now.bad + bad)
-        if self._progress:
-            self._progress(self._state)
+        with self._lock:  # called by all threads
+            now = self._state
+            self._state = replace(now, rows=now.rows + rows, nbytes=now.nbytes + nbytes, bad=now.bad + bad)
+            if self._progress:
+                self._progress(self._state)
 
 
 _worker: dict[str, Any] = {}
@@ -154,14 +158,15 @@ def _run_in_worker(unit: WorkUnit) -> UnitReport:
     return run_unit(_worker["source"], _worker["plan"], unit, _worker["target"], _worker["shared"])
 
 
-def _finished(store: Any, directory: str, identity: str, options: WriteOptions) -> Manifest | None:
+def _finished(store: Store, directory: str, identity: str, options: WriteOptions) -> Manifest | None:
     """The manifest if this very output is there already; refuses another one, or takes it away."""
     exists = store.exists(directory) and store.is_directory(directory)
     manifest = Manifest.read(store, directory) if exists and has_manifest(store, directory) else None
     if manifest and manifest.fingerprint == identity:
+        _tidy(store, directory)
         return manifest
     if exists and options.overwrite and store.local:
-        known = manifest is not None or any(Path(directory).glob("_journal.jsonl"))
+        known = manifest is not None or (Path(directory) / JOURNAL).exists()
         if known:  # never delete a directory that forebay did not write
             shutil.rmtree(directory)
         return None
@@ -173,8 +178,16 @@ def _finished(store: Any, directory: str, identity: str, options: WriteOptions) 
     return None
 
 
+def _tidy(store: Store, directory: str) -> None:
+    """Take away what a run leaves that was killed when its manifest was written and nothing but this was left to do."""
+    if store.local:
+        store.sweep(directory)
+        for one in [*Path(directory).glob("_part-*.quarantine"), Path(directory) / JOURNAL]:
+            one.unlink(missing_ok=True)
+
+
 def _refuse_strangers(directory: Path) -> None:
-    ours = {"_journal.jsonl"}
+    ours = {JOURNAL}
     strangers = [
         one.name
         for one in directory.iterdir()

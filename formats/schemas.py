@@ -140,3 +140,8 @@ def _wider(first_path: str, mine: pa.Field, path: str, theirs: pa.Field) -> pa.D
             f"{path}: column {mine.name!r} is {theirs.type}; in {first_path} it is {mine.type}, and no type holds both"
         ) from error
     return merged.field(0).type
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of this schema without rows."""
+    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)

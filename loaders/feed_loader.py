@@ -71,6 +71,7 @@ class FeedLoader(DataLoader):
         **torch_arguments: Any,
     ) -> None:
         _check_torch_arguments(torch_arguments)
+        _refuse_batch_transforms(dataset)
         found_rank, found_world = _rank_and_world(rank, world_size)
         self._spec = FeedSpec(
             batch_size=batch_size,
@@ -190,6 +191,15 @@ def _rank_and_world(rank: int | None, world_size: int | None) -> tuple[int, int]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def _refuse_batch_transforms(dataset: Dataset) -> None:
+    for one in dataset.graph.transforms:
+        if one.kind == "batch":
+            raise SpecError(
+                f"{type(one).__name__} mixes the rows of a finished batch, which this loader does not do yet; leave it out here "
+                "and mix in the training loop (`from forebay import hooks`: DeviceTransform with hooks.MixUp)"
+            )
 
 
 def _check_torch_arguments(given: dict[str, Any]) -> None:

@@ -10,12 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.engine.dataset import Dataset
-from forebay.engine.explain import no_rows
 from forebay.engine.order import mix_key, permute, window_order
 from forebay.engine.plan import Plan
 from forebay.engine.read_ahead import ReadAhead
 from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.errors import SpecError
+from forebay.formats.schemas import no_rows
 from forebay.loaders.feed_spec import FeedSpec
 
 Share = tuple[int, int]

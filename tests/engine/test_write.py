@@ -193,3 +193,13 @@ def test_fitted_state_serves_without_the_engine(tmp_path: Path) -> None:
     raw = pa.Table.from_batches(fb.scan(str(source)).iter_batches()).combine_chunks().to_batches()[0]
     served = fit.load(tmp_path / "out").transform(raw)
     assert pa.Table.from_batches([served]).equals(fb.scan(str(tmp_path / "out")).head(3000))
+
+
+def test_a_kill_between_manifest_and_clean_up_leaves_no_trace(tmp_path: Path) -> None:
+    source = tables.write_parquet(tmp_path / "raw")
+    fb.scan(str(source)).write(str(tmp_path / "out"))
+    calm = contents(tmp_path / "out")
+    for name in ("_journal.jsonl", "_part-00000.quarantine", ".forebay-tmp-0123-part"):
+        (tmp_path / "out" / name).write_text("left by a run that was killed when all was done but this")
+    assert fb.scan(str(source)).write(str(tmp_path / "out")).already_done
+    assert contents(tmp_path / "out") == calm
