@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.graph import Graph
-from forebay.engine.stage import FilterStage, RowStage
+from forebay.engine.stage import FilterStage
 from forebay.formats.errors import SpecError
 from forebay.transforms.map_batches import MapBatches
+from forebay.transforms.row_stage import RowStage
 from forebay.transforms.stage import Stage
 from forebay.transforms.transform import State, Transform
 from forebay.transforms.where import Where, describe, pushdown

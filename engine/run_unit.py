@@ -21,8 +21,8 @@ from forebay.formats.writer import ShardOptions, ShardWriter
 from forebay.transforms.transform import Rows
 
 MEMORY_FACTOR = 8
-"""Resident bytes of a fragment in work for each byte of it on disk: decoded, transformed, and encoded again, as
-`python -m forebay.bench.prep_memory` sees with zstd input."""
+"""Resident bytes set aside for a fragment in work for each byte of it on disk: decoded, transformed, and encoded again. A
+cautious guess; the resident size itself decides as well, and `python -m forebay.bench.prep_memory` measures what comes of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,10 @@
-"""Stages of one transform each: what the plan makes of a transform that has no family to fuse with."""
+"""The stage of a filter: the one kind that the engine tells from the others, since it counts the rows that go."""
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from forebay.transforms.transform import Apply, Keep, Rows
-
-
-@dataclass(frozen=True, slots=True)
-class RowStage:
-    """One row-local transform, bound."""
-
-    label: str
-    reads: tuple[str, ...]
-    schema: pa.Schema
-    apply: Apply
-
-    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-        return self.apply(batch, rows)
+from forebay.transforms.transform import Keep, Rows
 
 
 @dataclass(frozen=True, slots=True)

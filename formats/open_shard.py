@@ -144,8 +144,8 @@ def _parquet(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
         compression_level=ZSTD_LEVEL,
         # A dictionary pays for repeated text; for numbers it is built, found too large and thrown away.
         use_dictionary=texts or False,
-        # The bytes of numbers sorted by their place: zstd then takes a third of the time to write and to read, and the
-        # files are smaller, for all kinds of numbers that `python -m forebay.bench.shards` tries.
+        # The bytes of numbers sorted by their place: zstd then takes about half the time to write and less to
+        # read (`python -m forebay.bench.shards`). Columns of few distinct values get larger (docs/notes/performance.md).
         column_encoding=dict.fromkeys(_numbers(schema), "BYTE_STREAM_SPLIT") or None,
         write_statistics=True,
         write_page_index=True,

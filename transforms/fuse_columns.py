@@ -13,7 +13,8 @@ import pyarrow as pa
 from forebay.transforms.column_chain import STORED, Chain, ElementWise, convert
 from forebay.transforms.columns_stage import ColumnsStage, Lane
 from forebay.transforms.kernel import Kernel
-from forebay.transforms.pieces_stage import Alone, PiecesStage
+from forebay.transforms.pieces_stage import PiecesStage
+from forebay.transforms.row_stage import RowStage
 from forebay.transforms.stack import Stack
 from forebay.transforms.stage import Stage
 from forebay.transforms.transform import State, Transform
@@ -45,7 +46,7 @@ def fuse(
         else:
             after = one.output_schema(run.schema)
             bound: Any = one.bind(run.schema, state, op)
-            pieces.append(Alone(type(one).__name__, one.reads(run.schema), after, bound))
+            pieces.append(RowStage(type(one).__name__, one.reads(run.schema), after, bound))
             run = _Run(after)
     if run.labels:
         pieces.append(run.stage())

@@ -5,7 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from forebay.transforms.pieces_stage import Alone, PiecesStage
+from forebay.transforms.pieces_stage import PiecesStage
+from forebay.transforms.row_stage import RowStage
 from forebay.transforms.stage import Stage
 from forebay.transforms.tokens import ShiftStage, ShiftTokens
 from forebay.transforms.transform import State, Transform
@@ -26,5 +27,5 @@ def fuse(
             pieces.append(ShiftStage(one, before))
         else:
             bound: Any = one.bind(before, state, op)
-            pieces.append(Alone(type(one).__name__, one.reads(before), one.output_schema(before), bound))
+            pieces.append(RowStage(type(one).__name__, one.reads(before), one.output_schema(before), bound))
     return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], ShiftStage) else PiecesStage(tuple(pieces), schema)

@@ -11,20 +11,7 @@ from numpy.typing import NDArray
 from forebay.formats.errors import BadRows
 from forebay.transforms.column_chain import NUMPY, STORED
 from forebay.transforms.stage import SlotStage, Stage, TensorSpec
-from forebay.transforms.transform import Apply, Rows
-
-
-@dataclass(slots=True)
-class Alone:
-    """A transform of the family that does not fuse."""
-
-    label: str
-    reads: tuple[str, ...]
-    schema: pa.Schema
-    apply: Apply
-
-    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
-        return self.apply(batch, rows)
+from forebay.transforms.transform import Rows
 
 
 @dataclass(slots=True)
