@@ -145,3 +145,15 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(place: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=True)
     assert "400,000 rows" in done.stdout or "complete already" in done.stdout
     assert not [one for one in (place / "out").iterdir() if one.name.startswith(".")]
+
+
+def test_the_cache_is_listed_and_cleared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import forebay as fb
+
+    cached = fb.scan(str(place / "raw")).cache(str(place / "cache"))
+    assert sum(batch.num_rows for batch in cached.iter_batches()) == 3000
+    assert run("cache", "ls", "--dir", str(place / "cache"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["labels"]
+    assert run("cache", "clear", "--dir", str(place / "cache")) == 0
+    assert run("cache", "ls", "--dir", str(place / "cache")) == 0
+    assert "0 units" in capsys.readouterr().out
