@@ -1,17 +1,36 @@
-"""DataLoader: torch's own for torch data sets; for a forebay Dataset, threads and slots behind the same class."""
+"""DataLoader: torch's, with another transport and a state; for a forebay Dataset, threads behind the same class."""
 
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 import torch.utils.data
+
+from forebay.formats.errors import SpecError
+from forebay.loaders.iterators import MultiProcessIter, SingleProcessIter, State
+from forebay.loaders.order_torch import ResumableIndices
+from forebay.loaders.restore import Resume
+from forebay.loaders.stateful import FINISHED, MAIN, RANDOM, SNAPSHOT
+
+_LOG = logging.getLogger(__name__)
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
     """A drop-in replacement for `torch.utils.data.DataLoader`.
 
-    With any torch data set it is torch's loader: same order, seeds, workers, errors. With a `forebay.Dataset` it is a
-    `FeedLoader`, which is also a subclass of torch's, and takes these arguments by keyword:
+    With any torch data set: the same batches in the same order from the same seeds, with the same errors and attributes.
+    Batches of workers travel in memory that is used again, and `state_dict` works like that of torchdata's
+    `StatefulDataLoader`. With a `forebay.Dataset` it is a `FeedLoader`, which is also a subclass of torch's.
 
-    Args (forebay.Dataset only):
+    Args:
+        dataset: a torch data set, map-style or iterable, or a `forebay.Dataset`.
+        arena_bytes: most shared memory for batches of all workers; None: half of what is free. 0: torch's own transport.
+        snapshot_every_n_steps: batches between two snapshots of workers' data sets; what came after the last is made
+            again when a state is loaded.
+
+    All others are torch's. With a `forebay.Dataset`, by keyword:
+
         batch_size: rows of a batch on one rank.
         shuffle: False, True (global where the data is memory-mapped Arrow, else window), "global" or "window".
         num_workers: threads that prepare batches ahead; 0 prepares them when asked for.
@@ -28,3 +47,139 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
             return super().__new__(FeedLoader)
         return super().__new__(cls)
+
+    def __init__(  # noqa: PLR0913  # torch's constructor, to the letter: frameworks read its signature
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        arena_bytes: int | None = None,
+        snapshot_every_n_steps: int | None = 1,
+        **later: Any,
+    ) -> None:
+        if arena_bytes is not None and arena_bytes < 0:
+            raise SpecError(
+                f"arena_bytes is {arena_bytes}; expected a number of bytes, 0 for torch's transport, or None"
+            )
+        self.arena_bytes = arena_bytes
+        self.snapshot_every_n_steps = snapshot_every_n_steps
+        self._pending: State | None = None
+        self._early: Any = None
+        self._progress: Any = None
+        super().__init__(
+            dataset,
+            batch_size,
+            shuffle,
+            sampler,
+            batch_sampler,
+            num_workers,
+            collate_fn,
+            pin_memory,
+            drop_last,
+            timeout,
+            worker_init_fn,
+            multiprocessing_context,
+            generator,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            pin_memory_device=pin_memory_device,
+            in_order=in_order,
+            **later,
+        )
+
+    def __iter__(self) -> Any:
+        early, self._early = self._early, None
+        if early is not None:
+            return early
+        state, self._pending = self._pending, None
+        if state is None:
+            return super().__iter__()
+        iterator = self._next_epoch(state) if state[FINISHED] else self._make(state)
+        if self.persistent_workers:
+            self._iterator = iterator
+        return iterator
+
+    def state_dict(self) -> State:
+        """Where the loop is: after the last batch it was given. In torchdata's layout; its loader takes it, too.
+
+        Before the first loop this starts the workers, whose data sets may have a state.
+        """
+        if self._pending is not None:
+            return self._pending
+        if self.num_workers > 0 and not self.in_order:
+            _LOG.warning(
+                "with in_order=False nobody knows which batches came before a state: resumed, some may be missing or come twice"
+            )
+        if self._progress is None:
+            self._early = self._make(None)
+            if self.persistent_workers:
+                self._iterator = self._early
+        found: State = self._progress.state_dict()
+        return found
+
+    def load_state_dict(self, state_dict: State) -> None:
+        """Go on behind the batch that the state describes, with the next loop; after an epoch's end, begin the next."""
+        self._iterator = self._early = self._progress = None
+        self._pending = state_dict or None
+
+    def _get_iterator(self) -> Any:
+        return self._make(None)
+
+    def _make(self, state: State | None) -> Any:
+        if self.num_workers == 0:
+            single = SingleProcessIter(self, state)
+            self._progress = single
+            return single
+        self.check_worker_number_rationality()
+        multi = MultiProcessIter(self, state)
+        self._progress = multi.progress
+        return multi
+
+    def _next_epoch(self, state: State) -> Any:
+        """The epoch after the one whose end is `state`."""
+        main = state[SNAPSHOT][MAIN] if SNAPSHOT in state else state
+        if self.persistent_workers:
+            iterator = self._make(state)  # its workers go on where those of the state were
+            iterator._reset(self)
+            return iterator
+        if self.num_workers == 0:
+            self._make(state)  # the data set goes on where that of the state was
+        else:
+            Resume.of(state, self.num_workers)
+            ResumableIndices(self._index_sampler).restored(main)
+        if self.generator is not None and RANDOM in main:
+            self.generator.set_state(main[RANDOM])
+        elif RANDOM in main:
+            return self._made_from(main[RANDOM])
+        return self._make(None)
+
+    def _made_from(self, random: torch.Tensor) -> Any:
+        """An iterator whose order comes from the state of torch's generator at the end of the last epoch. From the generator
+        itself is drawn what torch would draw."""
+        now = torch.get_rng_state()
+        torch.set_rng_state(random)
+        iterator = self._make(None)
+        iterator.begin_order()
+        torch.set_rng_state(now)
+        for _ in range(2):  # the workers' seed and the order's
+            torch.empty((), dtype=torch.int64).random_()
+        return iterator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A loader can be pickled; where it is, is in its state."""
+        return {**self.__dict__, "_early": None, "_progress": None}

@@ -1,0 +1,105 @@
+"""Leases: the loader's side of the slots. A slot is the worker's again when the last view of its batch is gone."""
+
+import ctypes
+import os
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+
+from forebay.loaders import device
+from forebay.loaders.arena import FREE, Arena
+
+Marks = tuple[device.Passed, ...]
+
+
+@dataclass(slots=True)
+class Leases:
+    """Hands out slots that workers sent, and takes them back.
+
+    A lease is tied to the object that exports the memory (see `Arena.export`): NumPy and torch may drop every view in
+    between, that one they keep.
+    """
+
+    arena: Arena
+    pinned: bool = False
+    """Page-lock slots for the device; such a slot is free only when the device has read it, too."""
+    out: set[int] = field(default_factory=set)
+    """Slots that a batch of the user's holds."""
+    _flags: memoryview = field(init=False, repr=False)
+    _locked: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
+    """Slot -> address and bytes of it that are page-locked."""
+    _unread: deque[tuple[int, Marks | None]] = field(default_factory=deque, repr=False)
+    """Slots that wait for the device."""
+    _closing: bool = False
+    _pid: int = field(default_factory=os.getpid, repr=False)
+
+    def __post_init__(self) -> None:
+        self._flags = self.arena.flags()
+
+    def lease(self, worker: int, slot: int, nbytes: int) -> "ctypes.Array[ctypes.c_char]":
+        """The memory of a slot, `nbytes` of which exist."""
+        number = worker * self.arena.slots + slot
+        memory = self.arena.export(self.arena.offset(worker, slot), nbytes)
+        if self.pinned:
+            self._lock(number, ctypes.addressof(memory), nbytes)
+        self.out.add(number)
+        weakref.finalize(memory, self._ended, number).atexit = False
+        return memory
+
+    def settle(self) -> None:
+        """Free the slots that the device has read meanwhile."""
+        for _ in range(len(self._unread)):
+            number, marks = self._unread.popleft()
+            if marks is None:
+                marks = device.work_queued()
+            if marks is not None and all(mark.query() for mark in marks):
+                self._flags[number] = FREE
+            else:
+                self._unread.append((number, marks))
+
+    def reclaim(self, worker: int) -> None:
+        """Free what a dead worker had taken and never sent."""
+        first = worker * self.arena.slots
+        busy = self.out | {number for number, _ in self._unread}
+        for number in range(first, first + self.arena.slots):
+            if number not in busy:
+                self._flags[number] = FREE
+
+    def close(self) -> None:
+        """Unlock the memory, once the last batch is gone. Batches that are still held stay whole."""
+        self.pinned, self._closing = False, True
+        if not self.out:
+            self._unlock()
+
+    def _ended(self, number: int) -> None:
+        # A forked process has copies of our leases: they end there, too, and mean nothing.
+        if os.getpid() != self._pid:
+            return
+        self.out.discard(number)
+        if number not in self._locked:
+            self._flags[number] = FREE
+            return
+        # A copy to the device may still be under way: torch learns from its own host memory, but not from ours, when it ends.
+        self._unread.append((number, device.work_queued()))
+        if self._closing and not self.out:
+            self._unlock()
+
+    def _lock(self, number: int, address: int, nbytes: int) -> None:
+        """Page-lock a slot, once, and anew when it has grown."""
+        locked = self._locked.get(number)
+        if locked and nbytes <= locked[1]:
+            return
+        if locked:
+            device.unpin(address)
+            del self._locked[number]
+        if device.pin(address, nbytes):
+            self._locked[number] = address, nbytes
+        else:
+            self.pinned = False
+
+    def _unlock(self) -> None:
+        if self._locked:
+            device.wait()
+        for address, _ in self._locked.values():
+            device.unpin(address)
+        self._locked.clear()

@@ -1,0 +1,179 @@
+"""How a worker sends a batch: its structure is pickled, its numbers lie in a slot.
+
+A frame is what goes through the pipe:
+
+    | head | places of out-of-band buffers | small leaves | pickle |
+
+A leaf is a tensor, or the memory of anything that pickles out of band (NumPy arrays, Arrow buffers). Small leaves travel
+in the frame: who keeps the labels of an epoch must not keep its images. Larger ones lie in the slot of the batch, mostly
+because they were made there (`Packer.place`). In the pickle stands where a leaf is; `unpacking` makes a tensor of it.
+What has no such form (sparse, shared, requires_grad, subclasses) takes torch's own reducers, and so does the whole batch
+when no slot is to be had.
+"""
+
+import copyreg
+import ctypes
+import io
+import pickle
+from collections import ChainMap
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import torch
+
+from forebay.loaders.leaves import (
+    BUFFER,
+    CODES,
+    COPIED,
+    HEAD,
+    PLACED,
+    SMALL,
+    SMALL_LEAF,
+    Head,
+    Segment,
+    address_of,
+    leaf,
+    plain_strides,
+)
+from forebay.loaders.shared_room import check_shm
+from forebay.loaders.slot_writer import SlotWriter
+
+_IN_FRAME = 1 << 15
+"""Bytes of small leaves, and of the pickle, that a frame may carry: two such frames fit a pipe."""
+
+
+class _NoSlot(Exception):
+    """The batch needs a slot and there is none, or its tensors overlap in a way that only torch's way keeps."""
+
+
+@dataclass(slots=True)
+class Packer:
+    """Makes frames of what a worker sends."""
+
+    slots: SlotWriter | None
+    """None: all batches take torch's own way."""
+    placed: dict[int, int] = field(default_factory=dict)
+    """Address -> offset in the slot, of leaves that were made there for this batch."""
+
+    def begin(self) -> None:
+        """A new batch begins."""
+        self.placed.clear()
+        if self.slots is not None:
+            self.slots.begin()
+
+    def place(self, dtype: torch.dtype, count: int) -> torch.Tensor | None:
+        """A flat tensor in this batch's slot; None when it is small or no slot has room."""
+        nbytes = count * dtype.itemsize
+        if self.slots is None or nbytes < SMALL_LEAF or dtype not in CODES:
+            return None
+        memory = self.slots.allocate(nbytes)
+        if memory is None:
+            return None
+        made = torch.frombuffer(memory, dtype=dtype, count=count)
+        self.placed[made.data_ptr()] = self.slots.offset_of(memory)
+        return made
+
+    def pack(self, message: Any) -> bytes:
+        """The frame of a message; what it holds of a slot now belongs to the reader."""
+        if self.slots is not None:
+            try:
+                return _Packing(self, self.slots).frame(message)
+            except _NoSlot:
+                pass
+        return _Packing(self, None).frame(message)
+
+
+class _Packing:
+    """One message on its way; with `slots` None, on torch's way."""
+
+    def __init__(self, packer: Packer, slots: SlotWriter | None) -> None:
+        self._placed = packer.placed
+        self._slots = slots
+        self._segments = Segment(), Segment()
+        self._buffers: list[bytes] = []
+        self._seen: dict[int, tuple[tuple[Any, ...], Any]] = {}
+        self._handed_over = False
+        self._raw: list[memoryview] = []
+
+    def frame(self, message: Any) -> bytes:
+        out = io.BytesIO()
+        pickler = pickle.Pickler(out, 5, buffer_callback=self._buffer)
+        mine: dict[type, Callable[..., Any]] = {} if self._slots is None else {torch.Tensor: self._tensor}
+        pickler.dispatch_table = ChainMap(mine, _forking_reducers(), copyreg.dispatch_table)  # type: ignore[arg-type]  # reducers of reducers
+        pickler.dump(message)
+        head, pickled = Head(buffers=len(self._buffers)), out.getvalue()
+        kept = self._fill_slot(head, pickled)
+        parts = [HEAD.pack(*astuple(head)), *self._buffers]
+        if head.small:
+            parts.append(self._segments[SMALL].joined())
+        if head.pickle_at < 0:
+            parts.append(pickled)
+        del kept
+        return b"".join(parts)
+
+    def _fill_slot(self, head: Head, pickled: bytes) -> list[Any]:
+        """Copy what belongs into the slot, and hand it over. Returns the memory, to be kept until then."""
+        small, copied = self._segments
+        if self._slots is None:
+            head.small = small.size
+            return []
+        kept = []
+        if copied.size:
+            memory, head.copied_at = self._allocate(copied.size)
+            copied.copy_to(ctypes.addressof(memory))
+            kept.append(memory)
+        if small.size > _IN_FRAME:
+            memory, head.small_at = self._allocate(small.size)
+            small.copy_to(ctypes.addressof(memory))
+            kept.append(memory)
+        else:
+            head.small = small.size
+        if len(pickled) > _IN_FRAME:
+            memory, head.pickle_at = self._allocate(len(pickled))
+            memory.raw, head.pickle_bytes = pickled, len(pickled)
+            kept.append(memory)
+        if kept or self._handed_over:
+            head.slot, head.capacity = self._slots.send()
+        return kept
+
+    def _allocate(self, nbytes: int) -> "tuple[ctypes.Array[ctypes.c_char], int]":
+        memory = self._slots.allocate(nbytes) if self._slots is not None else None
+        if memory is None or self._slots is None:
+            raise _NoSlot
+        return memory, self._slots.offset_of(memory)
+
+    def _tensor(self, tensor: torch.Tensor) -> Any:
+        code, nbytes = CODES.get(tensor.dtype), tensor.nbytes
+        strides = plain_strides(tensor) if code is not None and nbytes else False
+        if strides is False:
+            if tensor.is_cpu and not tensor.untyped_storage().is_shared():
+                check_shm(nbytes)
+            return _forking_reducers()[torch.Tensor](tensor)
+        view = tensor.data_ptr(), nbytes
+        storage = tensor.untyped_storage().data_ptr()
+        if storage not in self._seen:
+            self._seen[storage] = view, self._put(*view)
+        seen, where = self._seen[storage]
+        if seen != view:
+            raise _NoSlot  # two different views of the same memory: torch's way keeps them that
+        return leaf, (*where, code, tuple(tensor.shape), strides)
+
+    def _put(self, address: int, nbytes: int) -> tuple[int, int]:
+        if address in self._placed:
+            self._handed_over = True
+            return PLACED, self._placed[address]
+        segment = SMALL if nbytes < SMALL_LEAF or self._slots is None else COPIED
+        return segment, self._segments[segment].add(address, nbytes)
+
+    def _buffer(self, buffer: pickle.PickleBuffer) -> None:
+        raw = buffer.raw()
+        self._raw.append(raw)
+        self._buffers.append(BUFFER.pack(*self._put(address_of(raw), raw.nbytes), raw.nbytes))
+
+
+def _forking_reducers() -> dict[type, Callable[..., Any]]:
+    """What torch.multiprocessing has registered for its queues."""
+    found: dict[type, Callable[..., Any]] = vars(ForkingPickler)["_extra_reducers"]
+    return found

@@ -1,0 +1,140 @@
+"""What runs in a worker process: torch's own worker loop, with three hooks around it.
+
+1. Tasks and results go through our pipes (`queues`).
+2. `default_collate` stacks tensors in the slot that the batch will travel in, instead of in a new shared-memory file.
+3. The data set's state is told beside its batches (`worker_state`).
+
+The hooks are set in this process only, which exists for nothing else.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.utils.data
+from torch._utils import ExceptionWrapper
+from torch.utils.data._utils import collate
+from torch.utils.data._utils.worker import _IterableDatasetStopIteration
+
+from forebay.loaders.arena import Arena
+from forebay.loaders.leaves import SMALL_LEAF
+from forebay.loaders.packing import Packer
+from forebay.loaders.pipes import FrameWriter
+from forebay.loaders.queues import FarEnds, Note, ResultOutlet, TaskInlet
+from forebay.loaders.shared_room import check_shm
+from forebay.loaders.slot_writer import SlotWriter
+from forebay.loaders.worker_state import WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What a worker needs beside torch's own arguments."""
+
+    worker: int
+    ends: FarEnds
+    arena: Arena | None
+    arena_bytes: int
+    """Bytes that this worker's slots may have."""
+    restore: bytes | None = None
+    """State of the data set to begin from, pickled."""
+    generation: int = 0
+    """Epochs of this iterator before."""
+
+
+class TaskSlot:
+    """Stands in torch's arguments for the queue of tasks until the worker has started."""
+
+
+class ResultSlot:
+    """Stands in torch's arguments for the queue of results until the worker has started."""
+
+
+def run_worker(target: Callable[..., None], args: tuple[Any, ...], setup: WorkerSetup) -> None:
+    """Run torch's worker loop."""
+    for fd in setup.ends.near:
+        if fd >= 0:
+            os.close(fd)
+    session = _Session(setup)
+    session.install()
+    queues = {TaskSlot: session.inlet, ResultSlot: session.outlet}
+    target(*(queues.get(type(arg), arg) for arg in args))
+    if not session.outlet.abandoned:
+        session.outlet.flush()
+
+
+class _Session:
+    """One worker's life."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        slots = None
+        if setup.arena is not None:
+            slots = SlotWriter(setup.arena, setup.worker, setup.arena_bytes)
+        self._worker = setup.worker
+        self._generation = setup.generation
+        self._packer = Packer(slots)
+        self._state = WorkerState(setup.worker, setup.restore)
+        self._snapshot = False
+        self.inlet = TaskInlet(setup.ends.tasks, self._begin)
+        self.outlet = ResultOutlet(FrameWriter(setup.ends.results), self._frame)
+
+    def install(self) -> None:
+        """Set the hooks."""
+        kinds: Any = torch.utils.data._DatasetKind
+        kinds.create_fetcher = staticmethod(partial(self._create_fetcher, kinds.create_fetcher))
+        known = collate.default_collate_fn_map
+        if known.get(torch.Tensor) is collate.collate_tensor_fn:
+            known[torch.Tensor] = partial(collate_in_slot, self._packer)
+
+    def _create_fetcher(self, make: Callable[..., Any], *args: Any) -> Any:
+        state = None
+        try:
+            fetcher = self._state.create_fetcher(make, *args)
+            state = self._state.changed()
+            return fetcher
+        finally:
+            self.outlet.writer.send(self._packer.pack(Note(self._worker, self._generation, state)))
+            self._generation += 1
+
+    def _begin(self, task: int, snapshot: bool) -> None:
+        self._snapshot = snapshot
+        self._packer.begin()
+
+    def _frame(self, message: tuple[Any, Any]) -> bytes:
+        task, data = message
+        note = None
+        if self._snapshot or isinstance(data, _IterableDatasetStopIteration):
+            try:
+                state = self._state.changed()
+                note = None if state is None else Note(self._worker, self._generation - 1, state, task)
+            except Exception:  # noqa: BLE001  # whatever the data set's state_dict raises is told like an error of its items
+                data = self._error()
+        try:
+            return self._packer.pack((task, data, note))
+        except Exception:  # noqa: BLE001  # torch would print this and wait for ever
+            return self._packer.pack((task, self._error(), note))
+
+    def _error(self) -> Any:
+        wrapper: Any = ExceptionWrapper
+        return wrapper(where=f"in DataLoader worker process {self._worker}")
+
+
+def collate_in_slot(packer: Packer, batch: Any, *, collate_fn_map: Any = None) -> torch.Tensor:
+    """torch's `collate_tensor_fn`, stacking into this batch's slot where that is possible; torch's own where it is not."""
+    first = batch[0]
+    if type(first) is torch.Tensor and first.is_cpu and not first.is_nested and first.layout is torch.strided:
+        out: torch.Tensor | None
+        if first.nbytes * len(batch) < SMALL_LEAF:
+            out = first.new_empty(first.numel() * len(batch))
+        else:
+            out = packer.place(first.dtype, first.numel() * len(batch))
+        if out is None:
+            check_shm(first.nbytes * len(batch))
+        else:
+            # torch also stacks into memory of the first one's type here, so that types mix as they do there
+            with contextlib.suppress(RuntimeError):
+                return torch.stack(batch, 0, out=out.view(len(batch), *first.shape))
+    return collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)

@@ -1,0 +1,122 @@
+"""What torch's iterator takes for a multiprocessing context: it makes our queues, and workers that know them.
+
+torch's iterator asks its context for a queue of results, an event, and for each worker a queue of tasks and a process.
+That is where another transport fits in without touching the iterator or the worker loop.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forebay.loaders.arena import Arena
+from forebay.loaders.leases import Leases
+from forebay.loaders.queues import FarEnds, IndexQueue, ResultQueue
+from forebay.loaders.worker import ResultSlot, TaskSlot, WorkerSetup, run_worker
+
+_SPARE_SLOTS = 8
+"""Slots of a worker beyond those of tasks that are out: for batches that the user keeps."""
+
+
+@dataclass(slots=True)
+class StopFlag:
+    """torch's `done_event`, as a byte of the arena: there is no lock that a killed worker could keep."""
+
+    arena: Arena
+
+    def set(self) -> None:
+        """Tell workers to stop."""
+        self.arena.flags()[-1] = 1
+
+    def is_set(self) -> bool:
+        """Whether they are to stop."""
+        return self.arena.flags()[-1] == 1
+
+
+@dataclass(slots=True)
+class _Started:
+    process: Any
+    target: Callable[..., None]
+    args: tuple[Any, ...]
+    setup: WorkerSetup
+
+
+class WorkerContext:
+    """The seam between torch's iterator and the transport."""
+
+    def __init__(self, real: Any, *, workers: int, prefetch: int, arena_bytes: int, pinned: bool) -> None:
+        self._real = real
+        self._share = arena_bytes // workers
+        self._arena = Arena.create(workers, prefetch + _SPARE_SLOTS, self._share) if self._share else None
+        self.leases = Leases(self._arena, pinned) if self._arena is not None else None
+        self.results = ResultQueue(self.leases)
+        self.tasks: list[IndexQueue] = []
+        self.started: list[_Started] = []
+        self.restore: list[bytes | None] = [None] * workers
+        """States that workers begin from."""
+        self._queues_made = 0
+        self._with_worker: FarEnds | None = None
+        self._closed = False
+
+    def Queue(self) -> Any:
+        """First the queue of results, then one of tasks for each worker."""
+        self._queues_made += 1
+        if self._queues_made == 1:
+            return self.results
+        self.tasks.append(IndexQueue())
+        return self.tasks[-1]
+
+    def Event(self) -> Any:
+        """The event that tells workers to stop."""
+        return StopFlag(self._arena) if self._arena is not None else self._real.Event()
+
+    def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> Any:
+        """A worker, not yet started."""
+        worker = len(self.started)
+        setup = WorkerSetup(worker, self._connect(worker), self._arena, self._share, restore=self.restore[worker])
+        stand_ins: dict[type, Any] = {IndexQueue: TaskSlot(), ResultQueue: ResultSlot()}
+        args = tuple(stand_ins.get(type(one), one) for one in args)
+        process = self._real.Process(target=run_worker, args=(target, args, setup))
+        self.started.append(_Started(process, target, args, setup))
+        return process
+
+    def again(self, worker: int, *, restore: bytes | None, generation: int) -> Any:
+        """A process in the place of one that has died, not yet started, with new pipes and the same slots."""
+        old = self.started[worker]
+        if self.leases is not None:
+            self.leases.reclaim(worker)
+        ends = self._connect(worker)
+        setup = replace(old.setup, ends=ends, restore=restore, generation=generation)
+        process = self._real.Process(target=run_worker, args=(old.target, old.args, setup))
+        self.started[worker] = _Started(process, old.target, old.args, setup)
+        return process
+
+    def all_started(self) -> None:
+        """The last worker that was made has been started: its ends of the pipes are its own now."""
+        if self._with_worker is not None:
+            self._with_worker.close()
+            self._with_worker = None
+
+    def close(self) -> None:
+        """Give back all descriptors. Batches that the user holds stay whole."""
+        if self._closed:
+            return
+        self._closed = True
+        self.all_started()
+        for queue in self.tasks:
+            queue.close()
+        self.results.close()
+        if self.leases is not None:
+            self.leases.close()
+        if self._arena is not None:
+            self._arena.close()
+
+    def _connect(self, worker: int) -> FarEnds:
+        """New pipes for a worker. Its ends stay open here until it has started, when the next one is made."""
+        self.all_started()
+        task_far, task_near = os.pipe()
+        result_near, result_far = os.pipe()
+        self.tasks[worker].connect(task_near)
+        self.results.connect(worker, result_near)
+        self._with_worker = FarEnds(task_far, result_far, (task_near, result_near))
+        return self._with_worker
