@@ -46,7 +46,13 @@ class Tally:
 
 
 def run_stages(
-    stages: Sequence[Stage], batch: pa.RecordBatch, rows: Rows, *, on_bad: OnBad, tally: Tally, file: str = ""
+    stages: Sequence[Stage],
+    batch: pa.RecordBatch,
+    rows: Rows,
+    *,
+    on_bad: OnBad,
+    tally: Tally,
+    file: str | Callable[[int], str] = "",
 ) -> tuple[pa.RecordBatch, Rows]:
     """`batch` after all `stages`, and the rows that are left.
 
@@ -57,7 +63,7 @@ def run_stages(
         on_bad: with "raise" the first bad row ends the run; otherwise bad rows are noted in `tally.bad` and taken out, and
             the stage runs again on the rest.
         tally: what happens is added here.
-        file: where the rows come from, for messages.
+        file: where the rows come from, for messages; or the function that tells it of a fragment.
 
     Raises:
         DataError: a bad row under "raise": file, row, stage, column, reason.
@@ -80,7 +86,7 @@ def run_stages(
 class _Place:
     on_bad: OnBad
     tally: Tally
-    file: str
+    file: str | Callable[[int], str]
 
 
 def _filter(stage: FilterStage, batch: pa.RecordBatch, rows: Rows, tally: Tally) -> tuple[pa.RecordBatch, Rows]:
@@ -161,8 +167,9 @@ def _set_aside(
         fragment, row = split_id(int(rows.ids[error.rows[0]]))
         more = f" (and {len(error.rows) - 1} more rows of this batch)" if len(error.rows) > 1 else ""
         column = f", column {error.column!r}" if error.column else ""
+        file = place.file if isinstance(place.file, str) else place.file(fragment)
         raise DataError(
-            f"{place.file or 'row'}: fragment {fragment}, row {row}, stage {stage.label}{column}: {error.reason}{more}; "
+            f"{file or 'row'}: fragment {fragment}, row {row}, stage {stage.label}{column}: {error.reason}{more}; "
             "mend the row, or set it aside with on_bad='quarantine'"
         ) from (cause or error)
     bad = np.asarray(error.rows, dtype=np.int64)

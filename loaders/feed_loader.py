@@ -1,6 +1,7 @@
 """FeedLoader: what `forebay.DataLoader(dataset, ...)` is when the data set is forebay's own."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch.distributed
@@ -8,10 +9,10 @@ from torch.utils.data import IterableDataset
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.fingerprint import fingerprint
-from forebay.engine.order import Shuffle, mixing, permute, window_order
+from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.dataloader import DataLoader
-from forebay.loaders.feed import Batch, Feed
+from forebay.loaders.feed import Feed
 from forebay.loaders.feed_spec import FeedSpec, FeedState
 from forebay.loaders.frameworks.accelerate import active_in_accelerate
 
@@ -52,7 +53,6 @@ class FeedLoader(DataLoader):
 
     _is_accelerate_prepared = True  # accelerate would rebuild it as a plain loader; it shards and resumes by itself
     use_stateful_dataloader = True
-    end_of_dataloader = False  # accelerate asks: is the batch in hand the last of the epoch?
     remainder = -1  # and: how many of its rows are there twice? None that it must cut off
 
     def __init__(  # noqa: PLR0913  # torch's own constructor has more; these are its names
@@ -86,7 +86,7 @@ class FeedLoader(DataLoader):
         self._data = dataset
         self._columns = _columns(columns, dataset)
         self._feed: Feed | None = None
-        self._epoch = self._position = 0
+        self._at = _Progress()
         super().__init__(_Facade(self), batch_size=None, num_workers=0)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own iterator class
@@ -95,15 +95,20 @@ class FeedLoader(DataLoader):
     def __len__(self) -> int:
         return self._steps()
 
+    @property
+    def end_of_dataloader(self) -> bool:
+        """Whether the batch in hand is the last of its epoch: accelerate asks."""
+        return self._made().batching.is_over(self._at.epoch, self._at.position)
+
     def set_epoch(self, epoch: int) -> None:
         """Begin this pass at the next iteration, from its start."""
-        if epoch != self._epoch:
-            self._epoch, self._position = epoch, 0
+        if epoch != self._at.epoch:
+            self._at.epoch, self._at.position = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last batch given ended: `{version, seed, epoch, position, fingerprint}`, plain values, the same on
         each rank. It may be loaded with another number of ranks, threads or rows a batch."""
-        return FeedState(self._spec.seed, self._epoch, self._position, self._identity()).to_json()
+        return FeedState(self._spec.seed, self._at.epoch, self._at.position, self._identity()).to_json()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind the batch that `state_dict` described.
@@ -116,52 +121,44 @@ class FeedLoader(DataLoader):
             raise SpecError(
                 f"the state was made with seed={found.seed}, this loader has seed={self._spec.seed}: give the same"
             )
-        self._epoch, self._position = found.epoch, found.position
+        self._at.epoch, self._at.position = found.epoch, found.position
 
     def shuffle_quality(self) -> float:
         """How well this epoch's order mixes the rows: 0 not at all, about 1 like a perfect shuffle."""
-        selection = self._data.selection
-        rows, spec = len(selection), self._spec
-        if spec.shuffle == "global":
-            import numpy as np
+        return self._made().order(self._at.epoch).mixing()
 
-            return mixing(permute(rows, spec.seed, np.arange(rows)))
-        order = window_order(
-            selection.counts,
-            seed=spec.seed,
-            epoch=self._epoch,
-            shuffle=spec.shuffle == "window",
-            window_rows=spec.window_rows if spec.shuffle == "window" else 1,
-        )
-        return mixing(order.all_rows(selection.counts))
+    def _made(self) -> Feed:
+        if self._feed is None:
+            self._feed = Feed(self._data, self._spec)
+        return self._feed
 
     def _run_epoch(self) -> Iterator[Any]:
-        feed = self._feed = self._feed or Feed(self._data, self._spec)
+        feed, at, columns = self._made(), self._at, self._columns
         # Rolled over here, not behind the last batch: a framework that counts to len() never asks for the end.
-        if self._position and self._position >= self._end(feed.rows):
-            self._epoch, self._position = self._epoch + 1, 0
-        end = self._end(feed.rows)
-        self.end_of_dataloader = False
+        if at.position and feed.batching.is_over(at.epoch, at.position):
+            at.epoch, at.position = at.epoch + 1, 0
         with active_in_accelerate(self):
-            for batch, position in feed.epoch(self._epoch, self._position):
-                self._position = position
-                self.end_of_dataloader = position >= end
-                yield self._shaped(batch)
-
-    def _end(self, rows: int) -> int:
-        return rows - rows % self._spec.global_batch if self._spec.drop_last else rows
+            for batch, position in feed.epoch(at.epoch, at.position):
+                at.position = position
+                yield batch if columns is None else tuple(batch[name] for name in columns)
 
     def _steps(self) -> int:
-        return self._spec.steps(len(self._data.selection))
+        steps = self._made().batching.count(self._at.epoch)
+        if steps is None:
+            raise TypeError("a loader over a mixture with stop='never' has no length; count steps in the training loop")
+        return steps
 
     def _identity(self) -> str:
         order = [self._spec.shuffle, self._spec.window_rows if self._spec.shuffle == "window" else 0]
         return fingerprint(self._data.fingerprint, order)
 
-    def _shaped(self, batch: Batch) -> Any:
-        if self._columns is None:
-            return batch
-        return tuple(batch[name] for name in self._columns)
+
+@dataclass(slots=True)
+class _Progress:
+    """Where an iteration is. An object of its own: torch's loader runs code at each assignment to its own attributes."""
+
+    epoch: int = 0
+    position: int = 0
 
 
 def _shuffle(given: bool | str | None, dataset: Dataset) -> Shuffle:

@@ -5,6 +5,8 @@ from typing import Any
 
 from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, StateError
+from forebay.loaders.by_length import ByLength
+from forebay.loaders.ragged import Pad, Ragged
 
 VERSION = 1
 
@@ -26,6 +28,12 @@ class FeedSpec:
     world_size: int = 1
     window_rows: int = 200_000
     """Least rows of a shuffle window."""
+    by_length: ByLength | None = None
+    """Rows of about the same length in a batch; None: rows as the order gives them."""
+    ragged: Ragged = Pad()
+    """What becomes of columns of lists."""
+    overwrite: bool = False
+    """Whether a batch's memory may be written again as soon as the next chunk of batches is given out."""
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:

@@ -2,8 +2,9 @@
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,69 +17,103 @@ _ALIGN = 64
 """A cache line: no two columns share one, and kernels may use aligned loads."""
 
 
-@dataclass(slots=True)
 class Slot:
-    """Memory for `rows` rows of every column, seen by kernels as NumPy arrays and by the trainer as tensors.
+    """Memory for one chunk, handed out column by column, seen by kernels as NumPy arrays and by the trainer as tensors.
 
     The lease is the array that the tensors' storage holds: it ends when the last tensor or view of one dies, wherever
     that is. (A lease on an array in between would end at once, since NumPy ties views to the first owner of the memory.)
     """
 
-    arrays: dict[str, NDArray[Any]]
-    """Column -> (rows, *shape): where kernels write."""
-    tensors: dict[str, torch.Tensor]
-    """The same memory."""
+    def __init__(self, memory: NDArray[np.uint8], whole: torch.Tensor) -> None:
+        self.memory = memory
+        self.whole = whole
+        """(bytes,) uint8 tensor over all of it; it holds the lease."""
+        self._layout: list[tuple[Any, int, int, torch.dtype, tuple[int, ...]]] = []
+        self._used = 0
 
-    def batches(self, rows: int, batch_size: int) -> list[dict[str, torch.Tensor]]:
-        """The first `rows` rows cut into batches, the last may be smaller. All views are made in a few calls, since a batch
-        of small rows is due every few microseconds."""
-        cut = {name: torch.split(one[:rows], batch_size) for name, one in self.tensors.items()}
-        names = list(cut)
-        return [dict(zip(names, parts, strict=True)) for parts in zip(*cut.values(), strict=True)]
+    def column(self, key: Any, rows: int, spec: TensorSpec) -> NDArray[Any]:
+        """Room for `rows` rows of a column, (rows, *shape), to write to; `tensors` names it by `key`."""
+        size, shape = rows * row_bytes(spec), (rows, *spec.shape)
+        at = self._used
+        self._used += padded(size)
+        self._layout.append((key, at, size, _TORCH[spec.dtype], shape))
+        # a plain view of the memory, not of the lease: it must not keep a lease alive by itself
+        return self.memory[at : at + size].view(spec.dtype).reshape(shape)
+
+    def tensors(self, whole: torch.Tensor) -> dict[Any, torch.Tensor]:
+        """The columns as tensors, over `whole`: this slot's own, or a copy of it."""
+        return {key: whole[at : at + size].view(kind).view(shape) for key, at, size, kind, shape in self._layout}
+
+    @property
+    def used(self) -> int:
+        """Bytes that columns take."""
+        return self._used
 
 
 @dataclass(slots=True)
 class Ring:
-    """Slots of one size. A slot whose tensors are all gone is used again; when none is free, a fresh one is made.
+    """Slots whose memory is used again when their tensors are all gone; when none is free, a fresh one is made.
 
-    Nothing that a trainer still holds is ever written again.
+    Nothing that a trainer still holds is ever written again, unless `overwrite` says so: then a slot is free again when
+    its holder calls `give_back`, whatever views there are.
     """
 
-    specs: Mapping[str, TensorSpec]
-    rows: int
-    """Rows of a slot."""
     pinned: bool = False
     """Whether memory is page-locked for copies to a GPU."""
+    keep: int = 8
+    """Free slots that are kept; what a burst needed beyond them is given back to the system."""
+    overwrite: bool = False
     made: int = 0
-    """Slots made so far: how many were out at the same time."""
+    """Slots made so far: how many were out at the same time, or had to grow."""
     _free: list[NDArray[np.uint8]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of a slot."""
-        return sum(_padded(self.rows * _row_bytes(one)) for one in self.specs.values())
-
-    def take(self) -> Slot:
-        """A slot to write to."""
-        with self._lock:
-            memory = self._free.pop() if self._free else None
-            self.made += memory is None
+    def take(self, nbytes: int) -> Slot:
+        """A slot of at least `nbytes` bytes to write to."""
+        memory = self._reused(nbytes)
         if memory is None:
-            memory = _allocate(self.nbytes, self.pinned)
+            memory = _allocate(nbytes, self.pinned)
+        if self.overwrite:
+            return Slot(memory, torch.from_numpy(memory))
         lease = memory[:]
-        weakref.finalize(lease, self._free.append, memory).atexit = False
-        whole = torch.from_numpy(lease)
-        arrays, tensors, at = {}, {}, 0
-        for name, spec in self.specs.items():
-            size = self.rows * _row_bytes(spec)
-            shape = (self.rows, *spec.shape)
-            part = whole[at : at + size].view(_TORCH[spec.dtype]).view(shape)
-            tensors[name] = part
-            # a plain view of the memory, not of the lease: it must not keep a lease alive by itself
-            arrays[name] = memory[at : at + size].view(spec.dtype).reshape(shape)
-            at += _padded(size)
-        return Slot(arrays, tensors)
+        weakref.finalize(lease, self._put, memory).atexit = False
+        return Slot(memory, torch.from_numpy(lease))
+
+    def give_back(self, slot: Slot) -> None:
+        """The holder is done with a slot. Without `overwrite` that is known from its views, and this does nothing."""
+        if self.overwrite:
+            self._put(slot.memory)
+
+    def _reused(self, nbytes: int) -> NDArray[np.uint8] | None:
+        with self._lock:
+            for at, memory in enumerate(self._free):
+                if len(memory) >= nbytes:
+                    return self._free.pop(at)
+            if self._free:  # all are too small: batches have grown
+                self._free.pop(0)
+            self.made += 1
+        return None
+
+    def _put(self, memory: NDArray[np.uint8]) -> None:
+        # without the lock: the last view may die, and this run, while this very thread holds it
+        if len(self._free) < self.keep:
+            self._free.append(memory)
+
+
+def slot_bytes(rows: int, specs: Sequence[TensorSpec]) -> int:
+    """Bytes of a slot for `rows` rows of these columns."""
+    return sum(padded(rows * row_bytes(one)) for one in specs)
+
+
+@lru_cache(maxsize=1024)
+def row_bytes(spec: TensorSpec) -> int:
+    """Bytes of one row of a column."""
+    return int(np.prod(spec.shape, dtype=np.int64)) * spec.dtype.itemsize
+
+
+def padded(size: int) -> int:
+    """`size` rounded up to whole cache lines."""
+    return -(-size // _ALIGN) * _ALIGN
 
 
 _TORCH = {
@@ -95,14 +130,6 @@ _TORCH = {
     np.dtype(np.float32): torch.float32,
     np.dtype(np.float64): torch.float64,
 }
-
-
-def _row_bytes(spec: TensorSpec) -> int:
-    return int(np.prod(spec.shape, dtype=np.int64)) * spec.dtype.itemsize
-
-
-def _padded(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
 
 
 def _allocate(size: int, pinned: bool) -> NDArray[np.uint8]:

@@ -58,3 +58,20 @@ class SlotStage(Protocol):
         of the output. `batch` may be a memory-mapped shard of any length. Values equal those of `run` to the last bit.
         Raises BadRows, with positions in the output.
         """
+
+
+@runtime_checkable
+class GatherStage(Protocol):
+    """A slot stage that can take each row from where it lies in memory, so that no copy of the rows is made first."""
+
+    def gather_into(
+        self, addresses: Mapping[str, NDArray[np.int64]], rows: Rows, out: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """`run_into` for rows at given addresses.
+
+        Args:
+            addresses: for each column of `reads`, (N,) addresses of the rows' values, which are of a fixed width and not
+                null. The caller keeps that memory alive, and has checked that the rows are there.
+            rows: their ids.
+            out: as for `run_into`.
+        """

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError, SpecError
-from forebay.transforms.kernels.tokens import shift_into
+from forebay.transforms.kernels.tokens import shift_into, shift_rows_into
 from forebay.transforms.pieces_stage import check_take
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.token_rows import row_length, row_values
@@ -71,6 +71,7 @@ class ShiftStage:
         self.label, self.schema = "ShiftTokens", spec.output_schema(schema)
         self.reads: tuple[str, ...] = (spec.column,)
         self._spec, self._length = spec, row_length(spec, schema, spec.column)
+        self._kind = np.dtype(schema.field(spec.column).type.value_type.to_pandas_dtype())
 
     def tensors(self) -> Mapping[str, TensorSpec]:
         one = TensorSpec((self._length - 1,), np.dtype(np.int64))
@@ -103,14 +104,28 @@ class ShiftStage:
             bad = np.flatnonzero(null if take is None else null[take])
             if len(bad):
                 raise BadRows(bad.tolist(), "null instead of tokens", column=self._spec.column)
-        x, y = out[self._spec.inputs], out[self._spec.labels]
-        for name, into in ((self._spec.inputs, x), (self._spec.labels, y)):
+        places = self._places(n, out)
+        values, first = row_values(column)
+        index = _ALL if take is None else np.ascontiguousarray(take, np.int64)
+        shift_into(values, first, self._length, index, take is not None, n, places)
+
+    def gather_into(
+        self, addresses: Mapping[str, NDArray[np.int64]], rows: Rows, out: Mapping[str, NDArray[Any]]
+    ) -> None:
+        where = addresses[self._spec.column]
+        if len(where):
+            kind = self._kind
+            shift_rows_into(kind.itemsize, int(kind.kind == "i"), where, self._length, self._places(len(where), out))
+
+    def _places(self, n: int, out: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Address and step of both arrays, for the kernel, which writes by address."""
+        found = []
+        for name in (self._spec.inputs, self._spec.labels):
+            into = out[name]
             if into.dtype != np.int64 or into.shape != (n, self._length - 1) or into.strides[1] != 8:
                 raise SchemaError(
                     f"ShiftTokens: the array for {name!r} is {into.dtype}{list(into.shape)} with steps {into.strides}; "
                     f"expected int64[{n}, {self._length - 1}], dense in a row"
                 )
-        values, first = row_values(column)
-        places = np.array([[x.ctypes.data, x.strides[0]], [y.ctypes.data, y.strides[0]]], np.int64)
-        index = _ALL if take is None else np.ascontiguousarray(take, np.int64)
-        shift_into(values, first, self._length, index, take is not None, n, places)
+            found.append((into.ctypes.data, into.strides[0]))
+        return np.array(found, np.int64)

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.engine.order import mix_key, mixing, permute, window_order
+from forebay.engine.epoch_order import EpochOrder, OrderSpec, epoch_order
+from forebay.engine.order import mix_key, offsets_of, permute, window_order
+from forebay.engine.selection import Selection
 from forebay.formats.errors import SpecError
 
 
@@ -32,6 +34,27 @@ def test_permute_at_a_trillion_rows() -> None:
     assert np.abs(tenths - 20_000).max() < 5 * np.sqrt(20_000)
 
 
+def test_permute_equals_the_network_written_out_in_python() -> None:
+    def network(value: int, n: int, key: int) -> int:
+        half = ((n - 1).bit_length() + 1) // 2
+        mask, word = (1 << half) - 1, 2**64 - 1
+        while True:
+            left, right = value >> half, value & mask
+            for number in range(6):
+                x = right ^ mix_key(key, number)
+                x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & word
+                x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & word
+                x ^= x >> 31
+                left, right = right, left ^ (x & mask)
+            value = left << half | right
+            if value < n:
+                return value
+
+    for n in (2, 3, 1000, 10**12, 2**62):
+        positions = [0, 1, n // 2, n - 1]
+        assert permute(n, 99, np.array(positions)).tolist() == [network(one, n, 99) for one in positions]
+
+
 def test_permute_does_not_depend_on_what_else_is_asked() -> None:
     whole = permute(1000, 3, np.arange(1000))
     assert np.array_equal(permute(1000, 3, np.array([999, 0, 500])), whole[[999, 0, 500]])
@@ -49,22 +72,63 @@ def test_keys_and_epochs_give_other_orders() -> None:
 def test_a_window_order_gives_every_row_once(counts: list[int], window: int, shuffle: bool, epoch: int) -> None:
     each = np.array(counts, np.int64)
     order = window_order(each, seed=1, epoch=epoch, shuffle=shuffle, window_rows=window)
-    rows = order.all_rows(each)
-    assert np.array_equal(np.sort(rows), np.arange(each.sum()))
+    places, rows = order.rows(np.arange(each.sum()))
+    found = offsets_of(each)[order.fragments[places]] + rows
+    assert np.array_equal(np.sort(found), np.arange(each.sum()))
     if not shuffle:
-        assert np.array_equal(rows, np.arange(each.sum()))
+        assert np.array_equal(found, np.arange(each.sum()))
+    sizes = np.diff(order.starts)
+    assert (sizes[:-1] >= window).all()
+    for position in range(int(each.sum())):
+        assert order.starts[order.window_at(position)] <= position < order.starts[order.window_at(position) + 1]
+
+
+def selection(counts: list[int], share: float = 1.0) -> Selection:
+    """Fragments of which a share of the rows is left."""
+    rng = np.random.default_rng(4)
+    kept = {at: np.flatnonzero(rng.random(count) < share).astype(np.uint32) for at, count in enumerate(counts)}
+    if share == 1.0:
+        return Selection(np.array(counts, np.int64))
+    return Selection(np.array([len(one) for one in kept.values()], np.int64), kept)
+
+
+@pytest.mark.parametrize(
+    ("shuffle", "mapped"), [("none", True), ("none", False), ("global", True), ("window", True), ("window", False)]
+)
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_an_epoch_gives_each_row_that_is_left_once(shuffle: str, mapped: bool, share: float) -> None:
+    left = selection([7, 0, 100, 1, 250, 42], share)
+    order = epoch_order(left, OrderSpec(shuffle=shuffle, seed=3, window_rows=60), 2, mapped=mapped)  # type: ignore[arg-type]
+    fragments, rows = order.locate(np.arange(order.rows))
+    found = set(zip(fragments.tolist(), rows.tolist(), strict=True))
+    assert len(found) == order.rows == len(left)
+    assert found == {(one, int(row)) for one in range(6) for row in left.rows_of(one)}
+    some = np.array([5, 0, order.rows - 1])
+    assert [one.tolist() for one in order.locate(some)] == [fragments[some].tolist(), rows[some].tolist()]
 
 
 def test_mixing_tells_orders_apart() -> None:
-    n = 10_000
-    assert mixing(np.arange(n)) == 0.0
-    assert 0.95 < mixing(permute(n, 7, np.arange(n))) < 1.05
-    counts = np.full(100, 100)
-    small, large = (
-        mixing(window_order(counts, seed=0, epoch=0, shuffle=True, window_rows=rows).all_rows(counts))
-        for rows in (100, 5000)
-    )
-    assert small > 0.8 and large > 0.8
+    left = selection([100] * 100)
+
+    def mixing(shuffle: str, window_rows: int = 1) -> float:
+        spec = OrderSpec(shuffle=shuffle, window_rows=window_rows)  # type: ignore[arg-type]
+        return epoch_order(left, spec, 0, mapped=True).mixing()
+
+    assert mixing("none") == 0.0
+    assert 0.95 < mixing("global") < 1.05
+    # k fragments in a window: two rows that follow one another are of one fragment with probability 1 / k
+    assert mixing("window", 100) < 0.02
+    assert mixing("window", 200) == pytest.approx(1 / 2, abs=0.1)
+    assert mixing("window", 1000) == pytest.approx(9 / 10, abs=0.1)
+
+
+def test_a_trillion_rows_in_a_million_fragments_are_found_at_once() -> None:
+    left = Selection(np.full(10**6, 10**6, np.int64))
+    offsets = offsets_of(left.counts)
+    order = EpochOrder(left, offsets, 7, "global", None)
+    fragments, rows = order.locate(np.arange(10**12 - 4096, 10**12))
+    assert len(set(zip(fragments.tolist(), rows.tolist(), strict=True))) == 4096
+    assert fragments.min() >= 0 and fragments.max() < 10**6 and rows.max() < 10**6
 
 
 def test_a_window_of_no_rows_is_refused() -> None:

@@ -31,42 +31,47 @@ _RO8 = types.Array(types.uint8, 1, "C", readonly=True)
 
 
 @intrinsic
-def _four_pixels(typingctx, row, starts, weights, taps, x, line, plane):
+def _four_pixels(typingctx, row, starts, weights, pairs, x, line, plane):
     """Four output pixels from x on: `sum over k of weights[x, k] * row[starts[x] + 3 k ...]`, stored to three planes.
 
-    One pixel is read as a vector of 4 floats, of which the last, the next pixel's red, comes to nothing. Numba leaves
-    LLVM's SLP vectorizer off, and scalar sums take four times as long, so the vectors are written out.
+    Two neighbouring taps are 6 floats, read as a vector of 8 against 8 weights of which the last two are 0; so even and
+    odd taps are summed apart and then added. Numba leaves LLVM's SLP vectorizer off, and scalar sums take four times as
+    long, so the vectors are written out.
     """
-    signature = types.void(row, starts, weights, taps, x, line, plane)
+    signature = types.void(row, starts, weights, pairs, x, line, plane)
 
     def codegen(context, builder, signature, args):
         data = [
             make_array(one)(context, builder, value).data if isinstance(one, types.Array) else value
             for one, value in zip(signature.args, args, strict=True)
         ]
-        row, starts, weights, taps, x, line, plane = data
-        word, lane, vector = ir.IntType(64), ir.IntType(32), ir.VectorType(ir.FloatType(), 4)
+        row, starts, weights, pairs, x, line, plane = data
+        word, lane = ir.IntType(64), ir.IntType(32)
+        half, vector = ir.VectorType(ir.FloatType(), 4), ir.VectorType(ir.FloatType(), 8)
 
         def shuffled(left, right, lanes):
             return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(lane, 4), lanes))
 
+        def loaded(place):
+            return builder.load(builder.bitcast(place, vector.as_pointer()), align=4)
+
         places = [builder.add(x, word(pixel)) for pixel in range(4)]
         sources = [builder.gep(row, [builder.load(builder.gep(starts, [at]))]) for at in places]
-        pens = [builder.gep(weights, [builder.mul(at, taps)]) for at in places]
-        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * 4)) for _ in range(4)]
-        with cgutils.for_range(builder, taps, intp=word) as loop:
-            step = builder.mul(loop.index, word(3))
+        pens = [builder.gep(weights, [builder.mul(at, builder.shl(pairs, word(3)))]) for at in places]
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * 8)) for _ in range(4)]
+        with cgutils.for_range(builder, pairs, intp=word) as loop:
+            step, pen_step = builder.mul(loop.index, word(6)), builder.shl(loop.index, word(3))
             for total, source, pen in zip(totals, sources, pens, strict=True):
-                place = builder.bitcast(builder.gep(source, [step]), vector.as_pointer())
-                weight = builder.load(builder.gep(pen, [loop.index]))
-                weight = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, lane(0))
-                product = builder.fmul(builder.load(place, align=4), shuffled(weight, weight, [0] * 4))
+                product = builder.fmul(loaded(builder.gep(source, [step])), loaded(builder.gep(pen, [pen_step])))
                 builder.store(builder.fadd(builder.load(total), product), total)
-        sums = [builder.load(total) for total in totals]
+        sums = []
+        for total in totals:
+            both = builder.load(total)
+            sums.append(builder.fadd(shuffled(both, both, [0, 1, 2, 3]), shuffled(both, both, [3, 4, 5, 6])))
         for channel in range(3):
             first, second = (shuffled(sums[i], sums[i + 1], [channel, channel + 4, 0, 4]) for i in (0, 2))
             place = builder.gep(line, [builder.add(x, builder.mul(plane, word(channel)))])
-            builder.store(shuffled(first, second, [0, 1, 4, 5]), builder.bitcast(place, vector.as_pointer()), align=4)
+            builder.store(shuffled(first, second, [0, 1, 4, 5]), builder.bitcast(place, half.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -109,39 +114,47 @@ def _weights(kind, box, size, low, high, first, flip, taps, starts, weights):
 
 
 @njit(error_model="numpy")
-def _squeeze(weights, count, taps, wide):
-    """Leave out the taps that are 0 for all, put weights of 0 behind for the pixels up to `wide`; gives the taps left."""
+def _spread(weights, count, taps, wide, out):
+    """Weights as `_four_pixels` reads them, 8 for two taps, each three times; taps that are 0 for all are left out.
+
+    Gives the pairs of taps. Pixels from `count` up to `wide` weigh nothing.
+    """
     used = 1
     for x in range(count):
         for k in range(used, taps):
             if weights[x * taps + k] != 0:
                 used = k + 1
+    pairs = (used + 1) // 2
+    out[: wide * pairs * 8] = np.float32(0)
     for x in range(count):
         for k in range(used):
-            weights[x * used + k] = weights[x * taps + k]
-    weights[count * used : wide * used] = np.float32(0)
-    return used
+            weight = weights[x * taps + k]
+            at = (x * pairs + k // 2) * 8 + (k % 2) * 3
+            out[at] = weight
+            out[at + 1] = weight
+            out[at + 2] = weight
+    return pairs
 
 
-@njit(error_model="numpy")
-def _column_sums(source, begin, weights, stride, out):
-    """out = the weighted sum of rows of uint8; two rows a pass, since a pass is bound by reading and writing `out`."""
-    n, taps = len(out), len(weights)
-    first, second = source[begin : begin + n], source[begin + stride : begin + stride + n]
-    a, b = weights[0], weights[1]
-    for i in range(n):
-        out[i] = np.float32(first[i]) * a + np.float32(second[i]) * b
-    for k in range(2, taps - 1, 2):
-        begin += 2 * stride
-        first, second = source[begin : begin + n], source[begin + stride : begin + stride + n]
-        a, b = weights[k], weights[k + 1]
-        for i in range(n):
-            out[i] += np.float32(first[i]) * a + np.float32(second[i]) * b
-    if taps % 2:
-        begin += 2 * stride
-        first, a = source[begin : begin + n], weights[taps - 1]
-        for i in range(n):
-            out[i] += np.float32(first[i]) * a
+@njit(error_model="numpy", inline="always")
+def _column_sums(source, begin, stride, weights, first, used, out, length):
+    """out = the weighted sum of rows of uint8; two rows a pass, since a pass is bound by reading and writing `out`.
+
+    Places are unsigned and nothing is sliced: a slice and a call for each row would cost a third of the whole kernel.
+    """
+    one, two, at = np.uint64(begin), np.uint64(begin + stride), np.uint64(first)
+    a, b = weights[at], weights[at + np.uint64(1)]
+    for i in range(np.uint64(length)):
+        out[i] = np.float32(source[one + i]) * a + np.float32(source[two + i]) * b
+    for k in range(2, used - 1, 2):
+        one, two = two + np.uint64(stride), two + np.uint64(2 * stride)
+        a, b = weights[at + np.uint64(k)], weights[at + np.uint64(k + 1)]
+        for i in range(np.uint64(length)):
+            out[i] += np.float32(source[one + i]) * a + np.float32(source[two + i]) * b
+    if used > 2 and used % 2:
+        one, a = two + np.uint64(stride), weights[at + np.uint64(used - 1)]
+        for i in range(np.uint64(length)):
+            out[i] += np.float32(source[one + i]) * a
 
 
 @njit(error_model="numpy", inline="always")
@@ -150,53 +163,63 @@ def _grey(value):
     return min(max(np.int32(value + np.float32(0.5)), np.int32(0)), np.int32(255))
 
 
-@njit(error_model="numpy")
-def _write(line, kind, channel, place, step, scale, shift, table, out32, out8, out16):
+@njit(error_model="numpy", inline="always")
+def _write_planar(line, first, n, a, b, place, out32):
+    """The most used kind of row by itself: in one function with the others LLVM makes no vectors of it."""
+    at, to = np.uint64(first), np.uint64(place)
+    for x in range(np.uint64(n)):
+        out32[to + x] = np.float32(_grey(line[at + x])) * a + b
+
+
+@njit(error_model="numpy", inline="always")
+def _write(line, first, n, kind, channel, place, step, scale, shift, table, out32, out8, out16):
     """One row of one channel from `place` on, with `step` places from pixel to pixel."""
-    n = len(line)
+    at, to, gap, count = np.uint64(first), np.uint64(place), np.uint64(step), np.uint64(n)
     if kind == TO_FLOAT32:
         a, b = scale[channel], shift[channel]
         if step == 1:
-            to32 = out32[place : place + n]
-            for x in range(n):
-                to32[x] = np.float32(_grey(line[x])) * a + b
+            for x in range(count):
+                out32[to + x] = np.float32(_grey(line[at + x])) * a + b
         else:
-            for x in range(n):
-                out32[place + x * step] = np.float32(_grey(line[x])) * a + b
+            for x in range(count):
+                out32[to + x * gap] = np.float32(_grey(line[at + x])) * a + b
     elif kind == TO_UINT8:
         if step == 1:
-            to8 = out8[place : place + n]
-            for x in range(n):
-                to8[x] = np.uint8(_grey(line[x]))
+            for x in range(count):
+                out8[to + x] = np.uint8(_grey(line[at + x]))
         else:
-            for x in range(n):
-                out8[place + x * step] = np.uint8(_grey(line[x]))
+            for x in range(count):
+                out8[to + x * gap] = np.uint8(_grey(line[at + x]))
     else:
-        for x in range(n):
-            out16[place + x * step] = table[channel, _grey(line[x])]
+        for x in range(count):
+            out16[to + x * gap] = table[channel, _grey(line[at + x])]
 
 
 @njit(error_model="numpy")
-def _rows(source, p, taps_x, taps_y, starts_y, weights_y, starts_x, weights_x, line, sums, room, kind, channels, last,
+def _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line, sums, room, kind, channels, last,
           scale, shift, table, out32, out8, out16):  # fmt: skip
-    rows, columns, wide = p[ROWS], p[COLUMNS], len(line) // 3
+    rows, columns, wide, length = p[ROWS], p[COLUMNS], len(line) // 3, len(sums)
     for y in range(rows):
         begin = p[START] + starts_y[y] * p[STRIDE] + p[X_LOW] * 3
         used = min(taps_y, p[Y_HIGH] - starts_y[y])
         while used > 2 and weights_y[y * taps_y + used - 1] == 0:
             used -= 1
-        stride = p[STRIDE] if used > 1 else 0
-        used = max(used, 2)  # a lone row is read twice, the second time with weight 0
-        _column_sums(source, begin, weights_y[y * taps_y : y * taps_y + used], stride, sums)
+        stride = p[STRIDE] if used > 1 else 0  # a lone row is read twice, the second time with weight 0
+        _column_sums(source, begin, stride, weights_y, y * taps_y, used, sums, length)
         for x in range(0, wide, 4):
-            _four_pixels(room, starts_x, weights_x, taps_x, x, line, wide)
+            _four_pixels(room, starts_x, spread, pairs, x, line, wide)
+        if kind == TO_FLOAT32 and not last:
+            for channel in range(channels):
+                to = p[OUT] + (channel * rows + y) * columns
+                _write_planar(line, channel * wide, columns, scale[channel], shift[channel], to, out32)
+            continue
         for channel in range(channels):
             if last:
                 place, step = p[OUT] + y * columns * channels + channel, channels
             else:
                 place, step = p[OUT] + (channel * rows + y) * columns, 1
-            row = line[channel * wide : channel * wide + columns]
-            _write(row, kind, channel, place, step, scale, shift, table, out32, out8, out16)
+            first = channel * wide
+            _write(line, first, columns, kind, channel, place, step, scale, shift, table, out32, out8, out16)
 
 
 _SIGNATURE = types.void(
@@ -236,7 +259,8 @@ def resample_into(
     at += wide * taps_x
     line = scratch[at : at + 3 * wide]
     at += 3 * wide
-    sums, room = scratch[at : at + 3 * span], scratch[at : at + 3 * (span + taps_x) + 1]
+    sums, room = scratch[at : at + 3 * span], scratch[at : at + 3 * (span + taps_x) + 16]
+    spread = scratch[at + 3 * (span + taps_x) + 16 :]
     room[3 * span :] = np.float32(0)  # what taps of weight 0 behind the edge read
     _weights(filtered, box[:2], p[HEIGHT], p[Y_LOW], p[Y_HIGH], p[TOP], p[FLIP_Y], taps_y, starts_y, weights_y)
     starts_x[columns:] = p[X_LOW]
@@ -245,6 +269,6 @@ def resample_into(
     )
     for x in range(wide):
         starts_x[x] = (starts_x[x] - p[X_LOW]) * 3
-    used = _squeeze(weights_x, columns, taps_x, wide)
-    _rows(source, p, used, taps_y, starts_y, weights_y, starts_x, weights_x, line, sums, room, kind, channels, last,
+    pairs = _spread(weights_x, columns, taps_x, wide, spread)
+    _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line, sums, room, kind, channels, last,
           scale, shift, table, out32, out8, out16)  # fmt: skip

@@ -53,6 +53,40 @@ def shift_into(value_V, first, length, take_N, gather, n, out_22):
             y[j] = source[j + 1]
 
 
+@njit
+def _shift(kind, address_N, length, out_22):
+    inputs, input_step, labels, label_step = out_22[0, 0], out_22[0, 1], out_22[1, 0], out_22[1, 1]
+    for i in range(address_N.size):
+        source = carray(_pointer(address_N[i]), length, kind)
+        x = carray(_pointer(inputs + i * input_step), length - 1, np.int64)
+        y = carray(_pointer(labels + i * label_step), length - 1, np.int64)
+        for j in range(length - 1):
+            x[j] = source[j]
+        for j in range(length - 1):
+            y[j] = source[j + 1]
+
+
+@njit(
+    [types.void(types.int64, types.int64, types.Array(types.int64, 1, "C", readonly=True), types.int64, types.int64[:, ::1])],
+    cache=True,
+    nogil=True,
+)  # fmt: skip
+def shift_rows_into(width, signed, address_N, length, out_22):
+    """`shift_into` of rows that lie anywhere: each at its address, of tokens of `width` bytes, signed or not."""
+    if width == 2 and signed == 0:
+        _shift(np.uint16, address_N, length, out_22)
+    elif width == 2:
+        _shift(np.int16, address_N, length, out_22)
+    elif width == 4 and signed == 0:
+        _shift(np.uint32, address_N, length, out_22)
+    elif width == 4:
+        _shift(np.int32, address_N, length, out_22)
+    elif width == 1:
+        _shift(np.uint8, address_N, length, out_22)
+    else:
+        _shift(np.int64, address_N, length, out_22)
+
+
 @njit(
     [
         types.void(

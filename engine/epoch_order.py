@@ -1,0 +1,97 @@
+"""The order of one pass over a data set: from positions to fragments and rows, at any position, in any thread."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.engine.order import Shuffle, WindowOrder, mix_key, offsets_of, permute, window_order
+from forebay.engine.selection import Selection
+
+_SAMPLE = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderSpec:
+    """What decides an order, beside the data."""
+
+    shuffle: Shuffle = "none"
+    seed: int = 0
+    window_rows: int = 200_000
+    """Least rows of a shuffle window."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOrder:
+    """Position p of the pass -> the row that comes there. Thread-safe: nothing changes."""
+
+    selection: Selection
+    offsets: NDArray[np.int64]
+    """(F + 1,) position in the selection of the first row of each fragment."""
+    key: int
+    shuffle: Shuffle
+    windows: WindowOrder | None
+    """How fragments are read, where they are read one after another; None where any row can be taken at any time."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the pass."""
+        return int(self.offsets[-1])
+
+    def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(fragment ordinals, rows in these fragments) at `positions`; all (N,)."""
+        if self.windows is not None:
+            places, rows = self.windows.rows(positions)
+            fragments = self.windows.fragments[places]
+        else:
+            lying = permute(self.rows, self.key, positions) if self.shuffle == "global" else positions
+            fragments = np.searchsorted(self.offsets, lying, side="right") - 1
+            rows = lying - self.offsets[fragments]
+        return fragments, self.unfiltered(fragments, rows)
+
+    def source_positions(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the rows at `positions` stand in the selection's own order."""
+        if self.windows is None:
+            return permute(self.rows, self.key, positions) if self.shuffle == "global" else positions
+        places, rows = self.windows.rows(positions)
+        return self.offsets[self.windows.fragments[places]] + rows
+
+    def mixing(self) -> float:
+        """How far apart rows lie in the source that come one after another here, over what a perfect shuffle gives (a third
+        of all rows): 0 for neighbours that stay neighbours, about 1 for a full shuffle. From a sample of positions."""
+        if self.rows < 3:
+            return 1.0
+        if self.rows <= _SAMPLE:
+            at = np.arange(self.rows - 1)
+        else:
+            at = permute(self.rows - 1, mix_key(self.key, 1), np.arange(_SAMPLE))
+        apart = np.abs(self.source_positions(at + 1) - self.source_positions(at)) - 1
+        return float(apart.mean() / (self.rows / 3))
+
+    def unfiltered(self, fragments: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From rows that are left in a fragment to rows of the fragment."""
+        kept = self.selection.kept
+        if not kept:
+            return rows
+        found = rows.copy()
+        for one in np.unique(fragments).tolist():
+            left = kept.get(one)
+            if left is not None:
+                here = fragments == one
+                found[here] = left[rows[here]]
+        return found
+
+
+def epoch_order(selection: Selection, spec: OrderSpec, epoch: int, *, mapped: bool) -> EpochOrder:
+    """The order of pass `epoch`. `mapped`: any row can be taken at any time, so that nothing is read window by window."""
+    windows = None
+    if not mapped or spec.shuffle == "window":
+        shuffled = spec.shuffle == "window"
+        windows = window_order(
+            selection.counts,
+            seed=spec.seed,
+            epoch=epoch,
+            shuffle=shuffled,
+            window_rows=spec.window_rows if shuffled else 1,
+        )
+    return EpochOrder(selection, offsets_of(selection.counts), mix_key(spec.seed, epoch), spec.shuffle, windows)

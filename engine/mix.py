@@ -1,0 +1,169 @@
+"""Weighted mixtures: which data set gives the row at a position, and which of its rows that is. Exact, and without state."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import gcd, lcm
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.engine.dataset import Dataset
+from forebay.engine.fingerprint import fingerprint
+from forebay.formats.errors import SchemaError, SpecError
+
+Stop = Literal["first", "all", "never"]
+
+_MOST_PARTS = 1 << 22
+"""Most parts that weights may be of: a position times a weight must fit 64 bits up to 10^12 positions."""
+
+
+class Mixture:
+    """Rows of several data sets in fixed proportions.
+
+    Attributes:
+        datasets: its members.
+        weights: whole numbers in their proportions; of any `sum(weights)` positions one after another, starting at a multiple
+            of it, exactly `weights[i]` come from member i.
+        stop: "first": an epoch ends when a member has given all of its rows. "all": when each has given its rows at least
+            once; smaller ones begin again, in another order. "never": it goes on.
+    """
+
+    __forebay_dataset__: ClassVar[bool] = True
+    __forebay_mixture__: ClassVar[bool] = True
+
+    def __init__(self, datasets: Sequence[Dataset], weights: Sequence[int], stop: Stop) -> None:
+        self.datasets, self.weights, self.stop = tuple(datasets), tuple(weights), stop
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the rows, the same for all members."""
+        return self.datasets[0].schema
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits for the members, their weights and how it ends."""
+        return fingerprint([one.fingerprint for one in self.datasets], list(self.weights), self.stop)
+
+    def split(self, positions: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For each member: (indices into `positions`, which of the member's own rows, counted from its first).
+
+        Member by member, position p belongs to a member of weight w out of the remaining W when floor((p + 1) w / W) is
+        greater than floor(p w / W), and then that is which of its rows; what is left is numbered anew for the others.
+        """
+        found = []
+        left, at = sum(self.weights), np.arange(len(positions))
+        remaining = positions
+        for weight in self.weights:
+            before = remaining * weight // left
+            mine = (remaining + 1) * weight // left > before
+            found.append((at[mine], before[mine]))
+            at, remaining = at[~mine], (remaining - before)[~mine]
+            left -= weight
+        return found
+
+    def given(self, positions: int) -> list[int]:
+        """Rows that each member has given after so many positions."""
+        counts, left = [], sum(self.weights)
+        for weight in self.weights:
+            counts.append(positions * weight // left)
+            positions -= counts[-1]
+            left -= weight
+        return counts
+
+    def rows(self) -> int | None:
+        """Rows of an epoch; None when it never ends."""
+        if self.stop == "never":
+            return None
+        sizes = [len(one) for one in self.datasets]
+
+        def enough(positions: int) -> bool:
+            done = [given >= size for given, size in zip(self.given(positions), sizes, strict=True)]
+            return any(done) if self.stop == "first" else all(done)
+
+        low, high = 0, 1
+        while not enough(high):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def __len__(self) -> int:
+        rows = self.rows()
+        if rows is None:
+            raise TypeError("a mixture with stop='never' has no length; count steps in the training loop")
+        return rows
+
+    def __repr__(self) -> str:
+        members = ", ".join(f"{one!r}: {weight}" for one, weight in zip(self.datasets, self.weights, strict=True))
+        return f"<forebay.Mixture {{{members}}} stop={self.stop!r}>"
+
+
+def mix(weights: Mapping[Dataset, float], *, stop: Stop = "first") -> Mixture:
+    """Rows of several data sets in fixed proportions, for `forebay.DataLoader`.
+
+    `mix({web: 0.7, code: 0.3}, stop="all")`: of ten rows seven are from `web`, exactly, wherever one begins to count at a
+    multiple of ten. Each member is shuffled by itself; which member comes when is fixed, so nothing has to be saved to resume.
+
+    Args:
+        weights: data set -> weight above 0, as a decimal number; only their proportions count.
+        stop: "first", "all" or "never"; see `Mixture`.
+
+    Raises:
+        SpecError: no data set, a weight that is not above 0, proportions finer than one in four million.
+        SchemaError: the data sets' columns differ.
+    """
+    if stop not in ("first", "all", "never"):
+        raise SpecError(f"mix: stop is {stop!r}; expected 'first', 'all' or 'never'")
+    if not weights:
+        raise SpecError("mix: no data set is given; expected such as mix({web: 0.7, code: 0.3})")
+    for one in weights:
+        if not isinstance(one, Dataset):
+            raise SpecError(
+                f"mix: got a {type(one).__name__} to draw from; expected data sets (mixtures cannot be nested)"
+            )
+    datasets = list(weights)
+    _same_columns(datasets)
+    if any(len(one) == 0 for one in datasets):
+        raise SpecError("mix: a data set has no rows, so no proportion of it can be given; leave it out")
+    return Mixture(datasets, _whole(list(weights.values())), stop)
+
+
+def _whole(weights: Sequence[Any]) -> list[int]:
+    """The smallest whole numbers in the same proportions."""
+    exact = []
+    for one in weights:
+        try:
+            exact.append(Fraction(str(one)))  # of what the user wrote: 0.1 is a tenth, not the nearest double
+        except ValueError as error:
+            raise SpecError(f"mix: a weight is {one!r}; expected a number above 0") from error
+        if exact[-1] <= 0:
+            raise SpecError(f"mix: a weight is {one!r}; expected a number above 0")
+    whole = [int(one * lcm(*(each.denominator for each in exact))) for one in exact]
+    common = gcd(*whole)
+    whole = [one // common for one in whole]
+    if sum(whole) > _MOST_PARTS:
+        raise SpecError(
+            f"mix: the weights {list(weights)} are {sum(whole):,} parts, and proportions finer than one in {_MOST_PARTS:,} are "
+            "not kept exactly; round them"
+        )
+    return whole
+
+
+def _same_columns(datasets: Sequence[Dataset]) -> None:
+    first = datasets[0].schema
+    for one in datasets[1:]:
+        for name in sorted(set(first.names) ^ set(one.schema.names)):
+            raise SchemaError(
+                f"mix: column {name!r} is in one data set and not in another ({datasets[0]!r}, {one!r}); make them the same with "
+                ".select(...)"
+            )
+        for field in first:
+            found = one.schema.field(field.name).type
+            if found != field.type:
+                raise SchemaError(
+                    f"mix: column {field.name!r} is {field.type} in {datasets[0]!r} and {found} in {one!r}; cast one of them "
+                    "(T.Cast)"
+                )

@@ -1,0 +1,171 @@
+"""A chunk: consecutive batches that are prepared in one go, from scheduled reads to filled slots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.engine.gather import Gatherer
+from forebay.loaders.columns_out import list_of_numbers, text_lists, textual
+from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.filled import Filled
+from forebay.loaders.member import Member
+from forebay.loaders.piece import RowStore
+from forebay.loaders.ragged import lists_of
+from forebay.loaders.ring import Ring, padded, slot_bytes
+from forebay.loaders.stage_writer import StageWriter, scattered
+from forebay.transforms.batch_mix import BatchTransform
+from forebay.transforms.stage import TensorSpec
+from forebay.transforms.transform import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rows of a chunk that come from one pass over one data set."""
+
+    writer: StageWriter
+    store: RowStore
+    scheduled: Any
+    epoch: int
+    """What random transforms draw for."""
+    positions: NDArray[np.int64]
+    """(n,) positions of the pass."""
+    places: NDArray[np.int64] | None
+    """(n,) their rows in the chunk; None: all of it, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some consecutive batches of this rank."""
+
+    sizes: list[int]
+    """Rows of each batch."""
+    untils: list[int]
+    """Position of the epoch after each."""
+    work: list[Work]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.sizes)
+
+
+class ChunkMaker:
+    """Fills slots. Thread-safe.
+
+    Attributes:
+        specs: columns of a fixed shape, as the trainer gets them.
+        row_bytes: what a row of these takes.
+    """
+
+    def __init__(self, member: Member, spec: FeedSpec, ring: Ring) -> None:
+        plan, writer = member.plan, member.writer
+        self._spec, self.ring = spec, ring
+        self._written: dict[str, TensorSpec] = writer.specs
+        self._mixers: list[tuple[int, BatchTransform]] = list(plan.batch_transforms)  # type: ignore[arg-type]  # kind "batch"
+        self.specs: dict[str, TensorSpec] = dict(writer.specs)
+        for _, mixer in self._mixers:
+            self.specs = dict(mixer.batch_tensors(self.specs))
+        self._texts = [name for name in writer.loose if textual(plan.schema.field(name).type)]
+        self._lists = [name for name in writer.loose if name not in self._texts]
+        self._names = [one.name for one in plan.schema]
+        if self._lists:
+            types = {name: list_of_numbers(plan.schema.field(name).type) for name in self._lists}
+            spec.ragged.check({name: type for name, type in types.items() if type is not None})
+        self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024
+
+    def make(self, chunk: Chunk) -> Filled:
+        """Read, run and lay out a chunk."""
+        rows = chunk.rows
+        filled = Filled(chunk.sizes, self._names)
+        arrays: dict[str, NDArray[Any]] = {}
+        if self.specs:
+            slot = self.ring.take(slot_bytes(rows, list(self.specs.values())))
+            filled.slots.append(slot)
+            arrays = {name: slot.column(name, rows, one) for name, one in self.specs.items()}
+        changed = [name for name, one in self._written.items() if self.specs.get(name) != one]
+        raw = {
+            **arrays,
+            **{name: np.empty((rows, *self._written[name].shape), self._written[name].dtype) for name in changed},
+        }
+        ids = np.empty(rows, np.uint64)
+        loose = self._write(chunk, raw, ids)
+        if self._mixers:
+            self._mix(chunk, {name: raw[name] for name in self._written}, arrays, ids)
+        if loose is not None:
+            self._lay_out(loose, filled)
+        return filled
+
+    def _write(
+        self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]], ids: NDArray[np.uint64]
+    ) -> pa.RecordBatch | None:
+        """Run all work; returns the loose columns in the chunk's order."""
+        parts: list[pa.RecordBatch] = []
+        places: list[Any] = []
+        for work in chunk.work:
+            for piece in work.store.pieces(work.positions, work.scheduled):
+                at = piece.places if work.places is None else work.places[piece.places]
+                out, copy = scattered(at, {name: arrays[name] for name in work.writer.specs})
+                rows = Rows(piece.ids, self._spec.seed, work.epoch)
+                rest = work.writer.write(piece, rows, out)
+                if copy:
+                    for name, values in out.items():
+                        arrays[name][at] = values
+                ids[at] = piece.ids
+                if rest is not None:
+                    parts.append(rest)
+                    places.append(at)
+        return _in_order(parts, places, chunk.rows) if parts else None
+
+    def _mix(
+        self,
+        chunk: Chunk,
+        raw: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        ids: NDArray[np.uint64],
+    ) -> None:
+        """Apply the transforms that mix the rows of a batch."""
+        start = 0
+        for size in chunk.sizes:
+            here = slice(start, start + size)
+            out = {name: one[here] for name, one in raw.items()}
+            rows = Rows(ids[here], self._spec.seed, chunk.work[0].epoch)
+            for op, mixer in self._mixers:
+                out.update(mixer.apply_batch(out, rows, op))
+            for name, values in out.items():
+                if name in arrays and not np.shares_memory(values, arrays[name]):
+                    arrays[name][here] = values
+            start += size
+
+    def _lay_out(self, loose: pa.RecordBatch, filled: Filled) -> None:
+        """Text becomes Python lists, lists become tensors of their batch."""
+        texts = text_lists(loose.select(self._texts))
+        lists, starts = lists_of(loose, self._lists), np.cumsum([0, *filled.sizes]).tolist()
+        filled.values = [
+            {name: values[first:stop] for name, values in texts.items()}
+            for first, stop in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        if not lists:
+            return
+        parts = [
+            {name: (values, offsets[first : stop + 1]) for name, (values, offsets) in lists.items()}
+            for first, stop in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        slot = self.ring.take(sum(padded(self._spec.ragged.nbytes(one)) for one in parts))
+        filled.slots.append(slot)
+        for number, part in enumerate(parts):
+            filled.values[number].update(self._spec.ragged.lay_out(part, slot, number))
+
+
+def _in_order(parts: Sequence[pa.RecordBatch], places: Sequence[Any], rows: int) -> pa.RecordBatch:
+    """Parts of a chunk put where they belong."""
+    if len(parts) == 1 and isinstance(places[0], slice):
+        return parts[0]
+    gatherer = Gatherer(parts[0].schema)
+    slots, inside = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    for part, at in zip(parts, places, strict=True):
+        slots[at] = gatherer.add(part.select(gatherer.schema.names))
+        inside[at] = np.arange(part.num_rows)
+    return gatherer.take(slots, inside)

@@ -1,0 +1,107 @@
+"""A member: one data set as the feed reads it, alone or in a mixture."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from forebay.engine.dataset import Dataset
+from forebay.engine.epoch_order import EpochOrder, OrderSpec, epoch_order
+from forebay.engine.order import mix_key
+from forebay.engine.plan import Plan
+from forebay.formats.errors import SchemaError, SpecError, UnknownNameError
+from forebay.loaders.by_length import ByLength
+from forebay.loaders.decoded_rows import DecodedRows
+from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.mapped_rows import MappedFiles, MappedRows
+from forebay.loaders.piece import RowStore
+from forebay.loaders.stage_writer import RunStages, StageWriter
+
+_PASSES_HELD = 3
+"""Passes whose readers are kept: a chunk may end one and begin the next."""
+
+
+class Member:
+    """Orders, readers and stages of one data set. What changes is made in the thread that schedules."""
+
+    def __init__(self, dataset: Dataset, spec: FeedSpec, *, number: int = 0, run: RunStages | None = None) -> None:
+        self.dataset = dataset
+        self.plan: Plan = dataset.plan()
+        mapped = dataset.source.random_access
+        if spec.shuffle == "global" and not mapped:
+            raise SpecError(
+                f"shuffle='global' takes any row at any time, which {dataset.source.format} files do not give; write the data "
+                "with format='arrow', or use shuffle='window' (what shuffle=True takes here)"
+            )
+        seed = mix_key(spec.seed, number) if number else spec.seed
+        self._order_spec = OrderSpec(shuffle=spec.shuffle, seed=seed, window_rows=spec.window_rows)
+        self._mapped = mapped and spec.shuffle != "window"
+        self._threads = spec.threads
+        self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
+        self._passes: OrderedDict[int, RowStore] = OrderedDict()
+        self.writer = StageWriter(self.plan, self._path_of, run=run)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a pass."""
+        return len(self.dataset.selection)
+
+    def order(self, number: int) -> EpochOrder:
+        """The order of pass `number`."""
+        return epoch_order(self.dataset.selection, self._order_spec, number, mapped=self._mapped)
+
+    def begin(self) -> None:
+        """A new iteration: what an earlier one has read ahead may lie before where this one begins."""
+        self._passes.clear()
+
+    def store(self, number: int) -> RowStore:
+        """The reader of pass `number`."""
+        found = self._passes.get(number)
+        if found is None:
+            order = self.order(number)
+            if self._files is not None:
+                found = MappedRows(self._files, order)
+            else:
+                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads)
+            self._passes[number] = found
+            while len(self._passes) > _PASSES_HELD:
+                self._passes.popitem(last=False)
+        return found
+
+    def lengths(self, by: ByLength) -> NDArray[np.int32]:
+        """(n,) length of each row, in the selection's own order; reads the column once.
+
+        Raises:
+            UnknownNameError: there is no such column.
+            SchemaError: it has no length.
+        """
+        if by.column not in self.dataset.schema.names:
+            raise UnknownNameError.of("column", by.column, self.dataset.schema.names, where="ByLength")
+        parts = [_lengths(batch.column(0), by.column) for batch in self.dataset.select(by.column).iter_batches()]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def _path_of(self, fragment: int) -> str:
+        return self.dataset.source.fragments()[fragment].path
+
+
+def pass_number(epoch: int, lap: int) -> int:
+    """Number of a member's pass: its first in an epoch has the epoch's, later ones (a member that begins again) others."""
+    return epoch if lap == 0 else mix_key(epoch, lap) >> 1
+
+
+def _lengths(column: pa.Array, name: str) -> NDArray[np.int32]:
+    found: Any = None
+    if pa.types.is_integer(column.type):
+        found = column
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        found = pc.list_value_length(column)
+    elif pa.types.is_string(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_string(column.type):
+        found = pc.binary_length(column)
+    if found is None:
+        raise SchemaError(
+            f"ByLength: column {name!r} is {column.type}; expected lists, text, or whole numbers that are lengths"
+        )
+    return np.asarray(found.fill_null(0).to_numpy(zero_copy_only=False), np.int32)

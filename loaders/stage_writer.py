@@ -1,0 +1,113 @@
+"""From pieces to arrays: a plan's stages run over a piece, and the result is written where the batch wants it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.engine.plan import Plan
+from forebay.engine.run_stages import Tally, run_stages, split_id
+from forebay.engine.stage import FilterStage
+from forebay.formats.errors import BadRows, DataError
+from forebay.loaders.columns_out import copy_into, tensor_spec
+from forebay.loaders.piece import Piece, Scattered
+from forebay.transforms.stage import GatherStage, SlotStage, Stage, TensorSpec
+from forebay.transforms.transform import Rows
+
+RunStages = Callable[[Sequence[Stage], pa.RecordBatch, Rows, Callable[[int], str]], pa.RecordBatch]
+"""Runs stages over a batch, in this thread or elsewhere."""
+
+
+class StageWriter:
+    """A plan, as the feed uses it. Thread-safe.
+
+    Attributes:
+        specs: columns of a fixed shape, which are written straight into slots.
+        loose: columns whose rows vary in length (text, bytes, lists); they come as a record batch.
+    """
+
+    def __init__(self, plan: Plan, path_of: Callable[[int], str], *, run: RunStages | None = None) -> None:
+        self._path_of, self._run = path_of, run or run_here
+        self.specs: dict[str, TensorSpec] = {}
+        self.loose: list[str] = []
+        for one in plan.schema:
+            spec = tensor_spec(one)
+            if spec is None:
+                self.loose.append(one.name)
+            else:
+                self.specs[one.name] = spec
+        # the selection has applied the filters already, so that positions are known; here they would find nothing more
+        stages = tuple(one for one in plan.stages if not isinstance(one, FilterStage))
+        while stages and stages[-1].label == "Select" and _all_wanted(stages[:-1], plan.schema):
+            stages = stages[:-1]  # columns are picked by name below; nothing has to be built for that
+        self._last: Any = stages[-1] if stages and isinstance(stages[-1], SlotStage) else None
+        self._first = stages[:-1] if self._last else stages
+        self._written = frozenset(self._last.tensors()) & frozenset(self.specs) if self._last else frozenset()
+        alone = not self._first and not self.loose and self._written == frozenset(self.specs)
+        self._gathers = alone and isinstance(self._last, GatherStage)
+
+    def write(self, piece: Piece, rows: Rows, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
+        """Run the stages over a piece.
+
+        Args:
+            piece: source columns.
+            rows: its ids, with seed and epoch.
+            out: column -> (n, *shape) for each of `specs`.
+
+        Returns:
+            The loose columns; None where there are none.
+
+        Raises:
+            DataError: a bad row: its file, fragment, row and column, and why.
+        """
+        if self._gathers and isinstance(piece.found, Scattered):
+            found = piece.found
+            where = {name: found.gatherer.addresses(name, found.slots, found.rows) for name in self._last.reads}
+            if all(one is not None for one in where.values()):
+                self._last.gather_into(where, rows, out)
+                return None
+        batch = piece.batch()
+        if self._first:
+            batch = self._run(self._first, batch, rows, self._path_of)
+        if self._last is not None:
+            try:
+                self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
+            except BadRows as error:
+                raise self._located(error, rows) from error
+        rest = {name: out[name] for name in self.specs if name not in self._written}
+        if rest:
+            copy_into(batch, rest)
+        return batch.select(self.loose) if self.loose else None
+
+    def _located(self, error: BadRows, rows: Rows) -> DataError:
+        fragment, row = split_id(int(rows.ids[error.rows[0]]))
+        column = f", column {error.column!r}" if error.column else ""
+        return DataError(
+            f"{self._path_of(fragment)}: fragment {fragment}, row {row}{column}: {error.reason}; prepare the data with `forebay "
+            "prep`, which sets such rows aside, or filter them out"
+        )
+
+
+def run_here(
+    stages: Sequence[Stage], batch: pa.RecordBatch, rows: Rows, path_of: Callable[[int], str]
+) -> pa.RecordBatch:
+    """Run stages in this thread."""
+    made, _ = run_stages(stages, batch, rows, on_bad="raise", tally=Tally(), file=path_of)
+    return made
+
+
+def scattered(
+    places: slice | NDArray[np.int64], arrays: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, NDArray[Any]], bool]:
+    """(arrays to write rows to that go to `places` of `arrays`, whether they must be copied there after)."""
+    if isinstance(places, slice):
+        return {name: one[places] for name, one in arrays.items()}, False
+    return {name: np.empty((len(places), *one.shape[1:]), one.dtype) for name, one in arrays.items()}, True
+
+
+def _all_wanted(stages: tuple[Stage, ...], schema: pa.Schema) -> bool:
+    """Whether every column that the last of `stages` writes to a slot is in the result."""
+    last = stages[-1] if stages else None
+    return isinstance(last, SlotStage) and set(last.tensors()) <= set(schema.names)
