@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from forebay.bench.places import data_home
 from forebay.bench.results import Results
 from forebay.formats.errors import SpecError, UnknownNameError
 
-_SHORT_WARM_S, _SHORT_MEASURE_S = 2.0, 4.0
-_QUICK_WARM_S, _QUICK_MEASURE_S = 0.3, 0.5
+_START_S = 4.0
+"""What a process costs beside its measuring, about."""
+_QUICK = (0.3, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ class SuiteOptions:
     """Toy size: shows that all of it runs, not how fast."""
     repeats: int = 3
     minutes: float | None = None
-    """Time for everything; None: whole epochs, `repeats` times. With it: seconds a run, turns until the time is over."""
+    """Time for measuring (making environments, data and formats comes before); None: whole epochs, `repeats` times. With
+    it, runs are of seconds, and turns go on until the time is over."""
     timeout_s: float = 300.0
     """Of one run."""
     prepare_only: bool = False
@@ -69,26 +71,25 @@ class SuiteOptions:
         ]
 
 
+Ready = list[tuple[Candidate, PeerEnvironment]]
+
+
 def run_suite(options: SuiteOptions, results: Results, say: Callable[[str], None]) -> None:
     """Measure, adding to `results` as it goes."""
     before = machine()
-    ends = time.monotonic() + options.minutes * 60 if options.minutes else None
-    versions: dict[str, str] = {}
-    for at, name in enumerate(options.chosen):
-        until = None
-        if ends is not None:
-            until = time.monotonic() + (ends - time.monotonic()) / (len(options.chosen) - at)
-        ready = _ready(options, name, results, say)
-        for _, environment in ready:
-            versions.update(peer_versions(environment))
-        if not options.prepare_only:
-            _time_in_turns(options, ready, results, say, until)
+    ready = {name: _ready(options, name, results, say) for name in options.chosen}
+    environments = [environment for made in ready.values() for _, environment in made]
+    versions = {name: found for one in environments for name, found in peer_versions(one).items()}
+    if not options.prepare_only:
+        before["load_average"] = list(os.getloadavg())
+        ends = time.monotonic() + 60 * options.minutes if options.minutes else None
+        for at, made in enumerate(ready.values()):
+            left = None if ends is None else (ends - time.monotonic()) / (len(ready) - at)
+            _time_in_turns(options, made, results, say, left)
     results.add("machine", **before, peers=versions, load_after=list(os.getloadavg()), quick=options.quick)
 
 
-def _ready(
-    options: SuiteOptions, workload: str, results: Results, say: Callable[[str], None]
-) -> list[tuple[Candidate, PeerEnvironment]]:
+def _ready(options: SuiteOptions, workload: str, results: Results, say: Callable[[str], None]) -> Ready:
     """The candidates that installed, prepared and ran their check, limits included."""
     made = []
     for candidate in options.candidates(workload):
@@ -147,39 +148,35 @@ def _check(candidate: Candidate, environment: PeerEnvironment, options: SuiteOpt
 
 
 def _time_in_turns(
-    options: SuiteOptions,
-    ready: Sequence[tuple[Candidate, PeerEnvironment]],
-    results: Results,
-    say: Callable[[str], None],
-    until: float | None,
+    options: SuiteOptions, ready: Ready, results: Results, say: Callable[[str], None], seconds: float | None
 ) -> None:
-    """A B A B: every candidate once, then every candidate again."""
+    """A B A B: every candidate once, then every candidate again, within `seconds` if they are given."""
+    until = None if seconds is None else time.monotonic() + seconds
+    slot = _QUICK if options.quick else (None, None) if seconds is None else _slot(seconds / max(1, len(ready)))
     turn = 0
-    while turn < options.repeats if until is None else True:
+    while ready and (turn < options.repeats if until is None else True):
         for candidate, environment in ready:
-            if until is not None and time.monotonic() > until:
+            if until is not None and time.monotonic() + sum(_slot(0.0)) > until:
                 _say_unreached(results, ready, options, say)
                 return
             if results.of("time", **_name(candidate), quick=options.quick, turn=turn):
                 continue
-            watched = run_job(environment.python, _timing_job(candidate, options), timeout_s=options.timeout_s)
+            job = replace(job_of(candidate, "time", quick=options.quick), warm_s=slot[0], measure_s=slot[1])
+            watched = run_job(environment.python, job, timeout_s=options.timeout_s)
             _keep(results, candidate, watched, quick=options.quick, turn=turn)
             say(f"{candidate.workload:<14} {candidate.name:<34} {_told(watched)}")
         turn += 1
 
 
-def _timing_job(candidate: Candidate, options: SuiteOptions) -> Job:
-    job = job_of(candidate, "time", quick=options.quick)
-    if options.quick:
-        return Job(**{**job.to_json(), "warm_s": _QUICK_WARM_S, "measure_s": _QUICK_MEASURE_S})
-    if options.minutes is not None:
-        return Job(**{**job.to_json(), "warm_s": _SHORT_WARM_S, "measure_s": _SHORT_MEASURE_S})
-    return job
+def _slot(seconds: float) -> tuple[float, float]:
+    """(warming, measuring) seconds of a run that may take `seconds`: two turns if they fit, else one, never too short."""
+    measuring = (seconds / 2 if seconds > 2 * (_START_S + 4.5) else seconds) - _START_S
+    return min(3.0, max(1.0, measuring / 3)), min(8.0, max(2.0, measuring * 2 / 3))
 
 
 def _say_unreached(
     results: Results,
-    ready: Sequence[tuple[Candidate, PeerEnvironment]],
+    ready: Ready,
     options: SuiteOptions,
     say: Callable[[str], None],
 ) -> None:

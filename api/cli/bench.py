@@ -19,7 +19,7 @@ def bench(  # noqa: PLR0913  # each is an option of the command
     quick: Annotated[bool, typer.Option("--quick", help="Toy size: shows that it runs, not how fast.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory of the results.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Time for all of it; default: whole epochs, --repeats times.")
+        float | None, typer.Option(help="Time for measuring; default: whole epochs, --repeats times.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Turns of each system.")] = 3,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the results that are there.")] = False,
