@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs that packages bring along (a test server) are found as in an activated environment.
+export PATH := $(abspath $(BIN)):$(PATH)
 # Strict: static tools see the package too. See docs/design/layout.md.
 STRICT := --config-settings editable_mode=strict
 
