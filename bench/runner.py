@@ -114,6 +114,8 @@ def _prepare(
 ) -> str:
     """Make the peer's own format; the reason if it cannot."""
     job = job_of(candidate, "prepare", quick=quick)
+    if not _has_own_format(candidate):
+        return ""
     kept = job.prepared_path / "prepared.json"
     wanted = {"versions": peer_versions(environment)}
     # forebay's own is always made anew: it is what changes from run to run
@@ -132,6 +134,12 @@ def _prepare(
     kept.write_text(json.dumps(found))
     results.add("prepare", **_name(candidate), quick=quick, **found)
     return ""
+
+
+def _has_own_format(candidate: Candidate) -> bool:
+    """Whether the peer's file says how to make one; it can be imported in the peer's environment only."""
+    source = Path(__file__).parent / "peers" / f"{candidate.peer}.py"
+    return f"def prepare_{candidate.workload}(" in source.read_text()
 
 
 def _check(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, results: Results) -> str:

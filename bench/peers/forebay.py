@@ -121,20 +121,20 @@ def tabular(job: Job, *, threads: int) -> Loader:
 
 
 def python(job: Job, *, workers: int) -> Loader:
-    return _plain(job, python_workload, workers)
+    return _plain(python_workload.dataset(job.data_path), job.batch or python_workload.BATCH, workers)
 
 
-def transport(job: Job, *, workers: int) -> Loader:
-    return _plain(job, transport_workload, workers)
+def transport(job: Job, *, workers: int, side: int = 224) -> Loader:
+    return _plain(transport_workload.dataset(job.data_path, side), job.batch or transport_workload.BATCH, workers)
 
 
-def _plain(job: Job, workload: Any, workers: int) -> Loader:
+def _plain(dataset: Any, batch: int, workers: int) -> Loader:
     """A torch data set, with one import changed."""
     import forebay as fb
 
     loader = fb.DataLoader(
-        workload.dataset(job.data_path),
-        batch_size=job.batch or workload.BATCH,
+        dataset,
+        batch_size=batch,
         shuffle=True,
         num_workers=workers,
         persistent_workers=workers > 0,

@@ -122,8 +122,9 @@ def python(job: Job, *, workers: int) -> Loader:
     return _shuffled(python_workload.dataset(job.data_path), job.batch or python_workload.BATCH, workers)
 
 
-def transport(job: Job, *, workers: int) -> Loader:
-    return _shuffled(transport_workload.dataset(job.data_path), job.batch or transport_workload.BATCH, workers)
+def transport(job: Job, *, workers: int, side: int = 224) -> Loader:
+    dataset = transport_workload.dataset(job.data_path, side)
+    return _shuffled(dataset, job.batch or transport_workload.BATCH, workers)
 
 
 def _shuffled(dataset: Any, batch: int, workers: int) -> Loader:

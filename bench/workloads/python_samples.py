@@ -27,11 +27,11 @@ class SlowSamples:
 
 
 class LargeSamples:
-    """A map-style data set that returns ready arrays of 3x224x224 float32: only moving them costs anything."""
+    """A map-style data set that returns ready arrays of 3 x side x side float32: only moving them costs anything."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, side: int = SHAPE[-1]) -> None:
         self._count = count
-        self._arrays = np.random.default_rng(0).random((64, *SHAPE), np.float32)
+        self._arrays = np.random.default_rng(0).random((64, 3, side, side), np.float32)
 
     def __len__(self) -> int:
         return self._count

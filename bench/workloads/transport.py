@@ -26,9 +26,9 @@ def samples(data: Path) -> int:
     return int(data.name.rsplit("-", 1)[1])
 
 
-def dataset(data: Path) -> LargeSamples:
-    """The torch data set that every loader is given."""
-    return LargeSamples(samples(data))
+def dataset(data: Path, side: int = SHAPE[-1]) -> LargeSamples:
+    """The torch data set that every loader is given; scaling curves vary the side of its arrays."""
+    return LargeSamples(samples(data), side)
 
 
 def count(batch: Any) -> int:
