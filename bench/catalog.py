@@ -4,7 +4,7 @@ from typing import Any
 
 from forebay.bench.job import Candidate
 
-WORKLOADS = ("tokens", "images", "images_cached", "tabular", "python", "transport")
+WORKLOADS = ("tokens", "images", "images_cached", "tabular", "python", "transport", "prep_tabular")
 """Modules of `forebay.bench.workloads`."""
 
 CORES = 2
@@ -119,5 +119,15 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _of("transport", "SPDL, 2 workers", "spdl_loader", "spdl", workers=2),
         _torchdata("transport", "thread", CORES),
         _torchdata("transport", "stateful", 2),
+    ),
+    "prep_tabular": (
+        _of("prep_tabular", "limit: read and write", "limits", threads=CORES),
+        _of("prep_tabular", "forebay", "forebay"),
+        _of("prep_tabular", "Polars streaming by hand", "preparation", how="polars"),
+        _of("prep_tabular", "pyarrow by hand", "preparation", how="pyarrow"),
+        _of("prep_tabular", "pandas", "preparation", how="pandas"),
+        _of("prep_tabular", "Spark", "spark", "spark", cpus=CORES),
+        _of("prep_tabular", "HF datasets, map", "hf_datasets", "hf", processes=CORES),
+        _of("prep_tabular", "Ray Data", "ray_data", "ray", cpus=CORES),
     ),
 }

@@ -1,6 +1,7 @@
 """Whether a loader delivers every sample exactly once in an epoch, with the promised shapes, types and values."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ def count_faults(ids: Any, expected: int) -> list[str]:
 
 
 def _looked_at(workload: Any, oracle: Any, batches: Iterator[Any], size: int) -> Iterator[tuple[Any, list[str]]]:
+    contract = getattr(workload, "contract_faults", None) or partial(contract_faults, workload)
     for batch in batches:
-        wrong = contract_faults(workload, batch, size)
+        wrong = contract(batch, size)
         if not wrong:
             wrong = oracle.faults(batch)
         yield workload.ids(batch), wrong

@@ -7,6 +7,7 @@ asked for: `python -m forebay.bench.peer_env [NAME ...]` does that.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -93,9 +94,11 @@ def _torch_as_it_is(place: Path) -> list[str]:
     return ["-c", str(constraints), *(["-c", known] if known else [])]
 
 
-def _last_lines(text: str, count: int = 4) -> str:
+def _last_lines(text: str) -> str:
+    """What went wrong, out of what pip wrote: the errors that name something, else the end."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and "warning" not in line.lower()]
-    return " / ".join(lines[-count:])[:600] or "pip failed without a word"
+    named = [line for line in lines if re.match(r"(\w*Error|ERROR|error): .*\S", line) and "subprocess" not in line]
+    return " / ".join(dict.fromkeys(named[-3:] or lines[-4:]))[:600] or "pip failed without a word"
 
 
 def main(names: list[str] | None = None) -> None:

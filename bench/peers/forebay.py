@@ -140,3 +140,10 @@ def _plain(dataset: Any, batch: int, workers: int) -> Loader:
         persistent_workers=workers > 0,
     )
     return PerEpoch(lambda number: map(tuple, loader))
+
+
+def prep_tabular(job: Job) -> Loader:
+    from forebay.bench.peers.preparation import prepared
+    from forebay.bench.prep_tabular import forebay
+
+    return prepared(job, forebay)

@@ -1,5 +1,6 @@
 """Hugging Face datasets: memory-mapped Arrow, indices shuffled, rows formatted as torch or NumPy."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from datasets import Array3D, Dataset, Features, Sequence, Value
 from torch.utils.data import DataLoader
 
 from forebay.bench.datasets.images import SQUARE, image_files, image_squares
-from forebay.bench.datasets.tabular import table_files, table_stats
+from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
@@ -135,8 +137,6 @@ def tabular(job: Job, *, workers: int) -> Loader:
 def _save(job: Job, rows: Any, features: Any) -> None:
     made = Dataset.from_generator(rows, features=features, cache_dir=f"{job.prepared}-tmp", writer_batch_size=_ROWS)
     made.save_to_disk(job.prepared)
-    import shutil
-
     shutil.rmtree(f"{job.prepared}-tmp", ignore_errors=True)
 
 
@@ -145,3 +145,51 @@ def _torch_loader(data: Any, batch: int, workers: int, collate: Any) -> Loader:
         data, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate
     )
     return PerEpoch(lambda number: iter(loader))
+
+
+class Moments:
+    """A `map` function over Arrow tables: sums and squares of log1p, a row a batch."""
+
+    def __call__(self, table: Any) -> Any:
+        made: dict[str, list[float]] = {"rows": [table.num_rows]}
+        for name in FLOATS:
+            logged = np.log1p(table.column(name).fill_null(np.float32(0)).to_numpy()).astype(np.float64)
+            made[f"{name}_sum"], made[f"{name}_squares"] = [float(logged.sum())], [float((logged**2).sum())]
+        return pa.table(made)
+
+
+class Scale:
+    """A `map` function over Arrow tables: the columns as the workload wants them."""
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        self._mean, self._std = mean, std
+
+    def __call__(self, table: Any) -> Any:
+        dense, sparse, label = table_workload.transformed(table, self._mean, self._std)
+        columns = {name: np.ascontiguousarray(dense[:, at]) for at, name in enumerate(FLOATS)}
+        columns |= {name: np.ascontiguousarray(sparse[:, at]) for at, name in enumerate(INTEGERS)}
+        return pa.table({**columns, "label": label})
+
+
+def prep_tabular(job: Job, *, processes: int) -> Loader:
+    """Two maps over Arrow tables, with its cache thrown away between runs."""
+    from forebay.bench.peers.preparation import prepared
+
+    def work(source: str, target: str) -> None:
+        how: dict[str, Any] = {"batched": True, "batch_size": 65_536, "num_proc": processes}
+        cache = f"{target}-cache"
+        data = datasets.load_dataset(
+            "parquet", data_files=table_files(Path(source)), split="train", cache_dir=cache
+        ).with_format("arrow")
+        sums = data.map(Moments(), remove_columns=data.column_names, **how).with_format("numpy")[:]
+        rows = sums["rows"].sum()
+        mean = np.array([sums[f"{name}_sum"].sum() for name in FLOATS]) / rows
+        std = np.sqrt(np.array([sums[f"{name}_squares"].sum() for name in FLOATS]) / rows - mean**2)
+        Path(target).mkdir(parents=True)
+        made = data.map(Scale(mean, std), remove_columns=data.column_names, **how)
+        with pq.ParquetWriter(f"{target}/out.parquet", made.features.arrow_schema, compression="zstd") as out:
+            for table in made.with_format("arrow").iter(65_536):  # its own to_parquet has no zstd
+                out.write_table(table)
+        shutil.rmtree(cache)
+
+    return prepared(job, work)

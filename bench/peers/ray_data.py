@@ -1,15 +1,17 @@
 """Ray Data on one machine: read, map whole batches, iterate as torch tensors."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import ray.data
 import torch
+from ray.data import SaveMode
 
 from forebay.bench.datasets.images import image_files
-from forebay.bench.datasets.tabular import table_files, table_stats
+from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
 from forebay.bench.workloads import images as image_workload
@@ -63,3 +65,34 @@ def images(job: Job, *, cpus: int) -> Loader:
             yield batch["image"], batch["label"].to(torch.int64)
 
     return PerEpoch(epoch)
+
+
+def prep_tabular(job: Job, *, cpus: int) -> Loader:
+    """A pass for the moments, then one that transforms and writes."""
+    from forebay.bench.peers.preparation import prepared
+
+    _start(cpus)
+
+    def moments(table: Any) -> dict[str, Any]:
+        made: dict[str, Any] = {"rows": np.array([table.num_rows])}
+        for name in FLOATS:
+            logged = np.log1p(table.column(name).fill_null(np.float32(0)).to_numpy()).astype(np.float64)
+            made[f"{name}_sum"], made[f"{name}_squares"] = np.array([logged.sum()]), np.array([(logged**2).sum()])
+        return made
+
+    def work(source: str, target: str) -> None:
+        data = ray.data.read_parquet(table_files(Path(source)))
+        sums = data.map_batches(moments, batch_format="pyarrow", batch_size=65_536).to_pandas()
+        rows = sums["rows"].sum()
+        mean = np.array([sums[f"{name}_sum"].sum() for name in FLOATS]) / rows
+        std = np.sqrt(np.array([sums[f"{name}_squares"].sum() for name in FLOATS]) / rows - mean**2)
+
+        def scale(table: Any) -> dict[str, Any]:
+            dense, sparse, label = table_workload.transformed(table, mean, std)
+            columns = {name: dense[:, at] for at, name in enumerate(FLOATS)}
+            return {**columns, **{name: sparse[:, at] for at, name in enumerate(INTEGERS)}, "label": label}
+
+        made = data.map_batches(scale, batch_format="pyarrow", batch_size=65_536)
+        made.write_parquet(target, compression="zstd", mode=SaveMode.OVERWRITE)
+
+    return prepared(job, work)
