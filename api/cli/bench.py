@@ -11,7 +11,7 @@ from forebay.cli.console import say
 def bench(  # noqa: PLR0913  # each is an option of the command
     workloads: Annotated[
         list[str] | None,
-        typer.Argument(help="tokens, images, images_cached, tabular, python, transport; all by default"),
+        typer.Argument(help="tokens, images, images_cached, tabular, python, transport, prep_tabular; all by default"),
     ] = None,
     against: Annotated[
         list[str] | None, typer.Option("--against", help="Only peers with this in their name; may be given again.")

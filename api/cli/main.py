@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from forebay.cli import doctor, explain, inspect, prep, verify
+from forebay.cli import bench, doctor, explain, inspect, prep, verify
 from forebay.cli.console import complain
 from forebay.formats.errors import DataError, ForebayError, SourceError, SpecError
 
@@ -25,6 +25,7 @@ app.command("inspect")(inspect.inspect)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
 
 
 @app.callback(invoke_without_command=True)
