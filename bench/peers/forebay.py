@@ -16,6 +16,7 @@ from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
 
 _ROWS = 256
+_TOKEN_ROWS = 32_768
 
 
 class Columns:
@@ -36,8 +37,9 @@ def prepare_tokens(job: Job) -> None:
     schema = pa.schema([("ids", pa.list_(pa.uint16(), LENGTH + 1))])
     job.prepared_path.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(f"{job.prepared}/tokens.arrow", "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, count, _ROWS):
-            rows = min(_ROWS, count - start)
+        # large record batches: rows of a batch that lie in one of them are gathered together
+        for start in range(0, count, _TOKEN_ROWS):
+            rows = min(_TOKEN_ROWS, count - start)
             first = (start + np.arange(rows)) * LENGTH
             block = tokens[first[:, None] + np.arange(LENGTH + 1)]
             ids = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), LENGTH + 1)
