@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from forebay.cli import cache, doctor, explain, inspect, prep, verify
+from forebay.cli import bench, cache, doctor, explain, inspect, prep, verify
 from forebay.cli.console import complain
 from forebay.formats.errors import DataError, ForebayError, SourceError, SpecError
 
@@ -26,6 +26,7 @@ app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(cache.app, name="cache")
+app.command("bench")(bench.bench)
 
 
 @app.callback(invoke_without_command=True)

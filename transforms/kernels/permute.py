@@ -61,5 +61,5 @@ def windows_into(count_F, least, first_F1, made_1):
         if held >= least or at == count_F.size - 1:
             made += 1
             first_F1[made] = at + 1
-            held = 0
+            held = np.int64(0)
     made_1[0] = made

@@ -1,0 +1,111 @@
+"""The child process: makes one peer's loader and prepares, checks or times it. `python -m forebay.bench.child JOB`.
+
+Speaks one line of JSON a message on standard output; whatever a peer prints goes to standard error.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from typing import Any, TextIO
+
+BEGAN = time.perf_counter()
+
+
+def main() -> None:
+    """Do the job that the command line holds."""
+    from forebay.bench.job import Job
+    from forebay.bench.process_tree import adopt_orphans
+
+    speak = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    adopt_orphans()
+    try:
+        say(speak, {"event": "done", **run(Job(**json.loads(sys.argv[1])))})
+    except BaseException as error:  # noqa: BLE001 - whatever a peer raises is a result: the table says why
+        traceback.print_exc()
+        say(speak, {"event": "failed", "reason": f"{type(error).__name__}: {error}"[:500]})
+    finally:
+        speak.flush()
+        # peers leave threads and daemons behind that would keep the process; nothing of ours is unsaved here
+        os._exit(0)
+
+
+def say(speak: TextIO, message: dict[str, Any]) -> None:
+    """One message to the suite."""
+    speak.write(json.dumps(message) + "\n")
+    speak.flush()
+
+
+def run(job: Any) -> dict[str, Any]:
+    """What the mode gives: seconds of preparation, faults found, or times."""
+    workload = importlib.import_module(f"forebay.bench.workloads.{job.workload}")
+    peer = importlib.import_module(f"forebay.bench.peers.{job.peer}")
+    if job.mode == "prepare":
+        prepare = getattr(peer, f"prepare_{job.workload}", None)
+        began = time.perf_counter()
+        if prepare is not None:
+            prepare(job)
+        return {"prepare_s": time.perf_counter() - began}
+    if job.mode == "check":
+        from forebay.bench.exactly_once import check
+
+        return check(job, workload, getattr(peer, job.workload)(job, **job.settings))
+    return timed(job, workload, getattr(peer, job.workload))
+
+
+def timed(job: Any, workload: Any, make: Any) -> dict[str, Any]:
+    """Time to the first batch, then samples, wall and CPU seconds of what follows."""
+    from forebay.bench.process_tree import bytes_read, cpu_seconds
+
+    me = os.getpid()
+    if not job.limit:
+        import torch  # noqa: F401  # every trainer has it loaded before it makes a loader
+    began = time.perf_counter()
+    loader = make(job, **job.settings)
+    batches, number = loader.epoch(0), 0
+    counted = workload.count(next(batches))
+    first = time.perf_counter() - began
+    ended = False
+    while job.warm_s is None or time.perf_counter() - began - first < job.warm_s:
+        batch = next(batches, None)
+        if batch is None:
+            ended = True
+            break
+        counted = workload.count(batch)
+    cpu, read, samples = cpu_seconds(me), bytes_read(me), 0
+    clock = time.perf_counter()
+    if ended:
+        number += 1
+        batches = loader.epoch(number)
+    while True:
+        batch = next(batches, None)
+        now = time.perf_counter()
+        if batch is None:
+            if job.measure_s is None or now - clock >= job.measure_s:
+                break
+            number += 1
+            batches = loader.epoch(number)
+            continue
+        counted = workload.count(batch)
+        samples += counted
+        if job.measure_s is not None and now - clock >= job.measure_s:
+            break
+    wall = time.perf_counter() - clock
+    after = bytes_read(me)
+    return {
+        "first_batch_s": first,
+        "start_s": began + first - BEGAN,
+        "samples": samples,
+        "wall_s": wall,
+        "cpu_s": cpu_seconds(me) - cpu,
+        "read_calls_bytes": after[0] - read[0],
+        "read_disk_bytes": after[1] - read[1],
+        "epochs": number + 1,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Generators of the data sets, with fixed seeds."""

@@ -1,0 +1,113 @@
+"""One run of a candidate in a process of its own, watched from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from forebay.bench.job import Job
+from forebay.bench.process_tree import descendants, memory
+
+SAMPLES_A_SECOND = 20.0
+
+
+@dataclass(slots=True)
+class Watched:
+    """What a run gave and what it took."""
+
+    message: dict[str, Any]
+    """The child's last message: event "done" with its figures, or "failed" with a reason."""
+    peak_pss: int = 0
+    """Bytes; the largest sum over the tree that was seen."""
+    peak_without_files: int = 0
+    total_s: float = 0.0
+    log: str = field(default="", repr=False)
+    """The end of what the child wrote to standard error."""
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.message.get("event") == "done")
+
+
+def run_job(python: str, job: Job, *, timeout_s: float, sample: bool = True) -> Watched:
+    """Run a job with an interpreter; after `timeout_s` the whole tree is ended and that is the result."""
+    command = [python, "-m", "forebay.bench.child", json.dumps(job.to_json())]
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True, start_new_session=True
+    )
+    assert child.stdout is not None and child.stderr is not None
+    lines: list[str] = []
+    errors: list[str] = []
+    readers = [_reader(child.stdout, lines), _reader(child.stderr, errors)]
+    watched = Watched({"event": "failed", "reason": f"took longer than {timeout_s:.0f} s"})
+    while child.poll() is None:
+        if time.perf_counter() - began > timeout_s:
+            _end_tree(child.pid)
+            break
+        if sample:
+            held = memory(child.pid)
+            watched.peak_pss = max(watched.peak_pss, held.pss)
+            watched.peak_without_files = max(watched.peak_without_files, held.without_files)
+        time.sleep(1 / SAMPLES_A_SECOND)
+    else:
+        watched.message = {"event": "failed", "reason": f"ended without a word, exit code {child.returncode}"}
+    child.wait()
+    _end_session(child.pid)
+    for one in readers:
+        one.join(timeout=5)
+    said = [line for line in lines if line.startswith("{")]
+    if said:
+        watched.message = json.loads(said[-1])
+    watched.total_s = time.perf_counter() - began
+    watched.log = "".join(errors)[-2000:]
+    return watched
+
+
+def environment() -> dict[str, str]:
+    """The child's environment: this process's, with quiet peers that ask no server for anything."""
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "DO_NOT_TRACK": "1",
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry and _holds_forebay(entry)),
+    }
+    return {**os.environ, **quiet}
+
+
+def _holds_forebay(entry: str) -> bool:
+    # not the environment's own packages: before a peer's they would undo its pins, and its .pth file has them behind
+    return os.path.isdir(os.path.join(entry, "forebay")) and entry != sysconfig.get_paths()["purelib"]
+
+
+def _reader(stream: IO[str], into: list[str]) -> threading.Thread:
+    def read() -> None:
+        with stream:
+            into.extend(stream)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
+
+
+def _end_tree(root: int) -> None:
+    for pid in reversed(descendants(root)):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _end_session(leader: int) -> None:
+    """End what a finished child left running: its process group has its number."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,36 @@
+"""Spark on one machine: DataFrame expressions, moments by an aggregation, Parquet written with zstd."""
+
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from forebay.bench.datasets.tabular import FLOATS, INTEGERS, MODULUS
+from forebay.bench.job import Job, Loader
+from forebay.bench.peers.preparation import prepared
+
+
+def prep_tabular(job: Job, *, cpus: int) -> Loader:
+    session = (
+        SparkSession.builder.master(f"local[{cpus}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "4g")
+        .config("spark.sql.parquet.compression.codec", "zstd")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+
+    def work(source: str, target: str) -> None:
+        data = session.read.parquet(f"{source}/*.parquet")
+        logged = {name: F.log1p(F.coalesce(F.col(name), F.lit(0.0).cast("float"))) for name in FLOATS}
+        moments: list[Any] = [F.avg(one).alias(f"{name}_mean") for name, one in logged.items()]
+        moments += [F.stddev_pop(one).alias(f"{name}_std") for name, one in logged.items()]
+        found = data.agg(*moments).first()
+        scaled = [
+            ((one - F.lit(found[f"{name}_mean"])) / F.lit(found[f"{name}_std"])).cast("float").alias(name)
+            for name, one in logged.items()
+        ]
+        folded = [(F.col(name) % MODULUS).alias(name) for name in INTEGERS]
+        data.select(*scaled, *folded, "label").write.mode("overwrite").parquet(target)
+
+    return prepared(job, work)
