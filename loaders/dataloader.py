@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.utils.data
@@ -84,7 +84,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         super().__init__(
             dataset,
             batch_size,
-            shuffle,
+            cast(Any, shuffle),  # text is for a forebay.Dataset; torch refuses it in its own words
             sampler,
             batch_sampler,
             num_workers,
