@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,10 @@ from forebay.loaders.piece import Piece, Scattered, row_ids
 class DecodedRows:
     """A `RowStore` for one pass: holds the windows in use and begins the next."""
 
-    def __init__(self, source: Source, plan: Plan, order: EpochOrder, *, threads: int) -> None:
+    def __init__(self, source: Source, plan: Plan, order: EpochOrder, *, threads: int, alone: bool) -> None:
+        """`alone`: all rows of the pass will be asked for here, not some of them on other ranks."""
         assert order.windows is not None
+        self.whole = alone and order.shuffle == "window"
         self._source, self._plan, self._order, self._threads = source, plan, order, threads
         self._order_of_reading: WindowOrder = order.windows
         self._held: dict[int, _Window] = {}
@@ -79,6 +82,8 @@ class DecodedRows:
             places = range(int(order.firsts[window]), int(order.firsts[window + 1]))
             coming = [pool.submit(self._load, one) if pool else None for one in places]
             self._held[window] = _Window(self, places, coming)
+            if pool:
+                pool.submit(self._held[window].prepare)  # behind the fragments it waits for: no thread waits for itself
         return self._held[window]
 
     def _read(self, ordinal: int) -> list[pa.RecordBatch]:
@@ -112,34 +117,53 @@ class _Window:
         self._rows, self._places, self._coming = rows, places, coming
         self._lock = threading.Lock()
 
+    def prepare(self) -> None:
+        """Do what can be done before rows are asked for."""
+        with self._lock:
+            _ = self._shuffled if self._rows.whole else self._joined
+
     def pieces(
         self, positions: NDArray[np.int64], places: slice | NDArray[np.int64], order: EpochOrder
     ) -> Iterator[Piece]:
         """The rows at `positions`, all of which are in this window."""
+        in_one_run = isinstance(places, slice) and int(positions[-1] - positions[0]) == len(positions) - 1
+        if self._rows.whole:
+            with self._lock:
+                gatherer, ids = self._shuffled
+            at = positions - self.start
+            if in_one_run:
+                found = gatherer.batches[0].slice(int(at[0]), len(at))
+                yield Piece(found, ids[at[0] : at[-1] + 1], places)
+            else:
+                yield Piece(Scattered(gatherer, np.zeros(len(at), np.int64), at), ids[at], places)
+            return
         with self._lock:
-            gatherer, fragment_starts, batch_starts = self._joined
-        at, left = self._rows._order_of_reading.rows(positions)
-        fragments = self._rows._order_of_reading.fragments[at]
-        rows = order.unfiltered(fragments, left)
-        ids = row_ids(fragments, rows)
-        lying = fragment_starts[at - self._places.start] + rows
-        slots = np.searchsorted(batch_starts, lying, side="right") - 1
-        inside = lying - batch_starts[slots]
-        in_one_run = isinstance(places, slice) and int(lying[-1] - lying[0]) == len(lying) - 1
-        if not isinstance(places, slice) or not in_one_run or order.shuffle != "none":
-            yield Piece(Scattered(gatherer, slots, inside), ids, places)
+            joined = self._joined
+        slots, inside, ids = self._located(joined, positions)
+        if order.shuffle != "none" or order.selection.kept or not isinstance(places, slice) or not in_one_run:
+            yield Piece(Scattered(joined.gatherer, slots, inside), ids, places)
             return
         done = 0
-        while done < len(lying):  # the rows lie one behind another: nothing needs to be copied
-            batch, first = gatherer.batches[int(slots[done])], int(inside[done])
-            count = min(batch.num_rows - first, len(lying) - done)
+        while done < len(ids):  # the rows lie one behind another: nothing needs to be copied
+            batch, first = joined.gatherer.batches[int(slots[done])], int(inside[done])
+            count = min(batch.num_rows - first, len(ids) - done)
             end = done + count
             yield Piece(batch.slice(first, count), ids[done:end], slice(places.start + done, places.start + end))
             done = end
 
+    def _located(
+        self, joined: "_Joined", positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+        """(record batches, rows in these, sample ids) at `positions`."""
+        at, left = self._rows._order_of_reading.rows(positions)
+        fragments = self._rows._order_of_reading.fragments[at]
+        rows = self._rows._order.unfiltered(fragments, left)
+        lying = joined.fragment_starts[at - self._places.start] + rows
+        slots = np.searchsorted(joined.batch_starts, lying, side="right") - 1
+        return slots, lying - joined.batch_starts[slots], row_ids(fragments, rows)
+
     @cached_property
-    def _joined(self) -> tuple[Gatherer, NDArray[np.int64], NDArray[np.int64]]:
-        """(all record batches; first row of each fragment, first row of each batch, laid one behind another)."""
+    def _joined(self) -> "_Joined":
         gatherer = Gatherer(self._rows._plan.source_schema)
         fragment_rows, batch_rows = [], []
         for place, coming in zip(self._places, self._coming, strict=True):
@@ -150,4 +174,30 @@ class _Window:
                     gatherer.add(batch)
                     batch_rows.append(batch.num_rows)
         self._coming = [None] * len(self._coming)
-        return gatherer, offsets_of(np.array(fragment_rows, np.int64)), offsets_of(np.array(batch_rows, np.int64))
+        return _Joined(
+            gatherer, offsets_of(np.array(fragment_rows, np.int64)), offsets_of(np.array(batch_rows, np.int64))
+        )
+
+    @cached_property
+    def _shuffled(self) -> tuple[Gatherer, NDArray[np.uint64]]:
+        """(one record batch of the window's rows in their order, their sample ids).
+
+        Taken all at once: a chunk is a thin sample of the window, so that taking chunk by chunk reads nearly all of the
+        window's memory for each.
+        """
+        joined = self._joined
+        slots, inside, ids = self._located(joined, np.arange(self.start, self.stop))
+        gatherer = Gatherer(joined.gatherer.schema)
+        gatherer.add(joined.gatherer.take(slots, inside))
+        del self._joined
+        return gatherer, ids
+
+
+class _Joined(NamedTuple):
+    """A window's record batches."""
+
+    gatherer: Gatherer
+    fragment_starts: NDArray[np.int64]
+    """First row of each fragment when all are laid one behind another."""
+    batch_starts: NDArray[np.int64]
+    """First row of each record batch, likewise."""

@@ -19,7 +19,7 @@ from forebay.loaders.filled import Batch, Filled
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.ring import Ring
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
 _MOST_BATCHES = 256

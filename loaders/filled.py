@@ -28,7 +28,7 @@ class Filled:
         """The batches, over the slots' memory or over what `move` makes of each slot's whole (a copy on a device)."""
         tensors: dict[Any, torch.Tensor] = {}
         for slot in self.slots:
-            tensors.update(slot.tensors(slot.whole if move is None else move(slot.whole)))
+            tensors.update(slot.tensors() if move is None else slot.tensors_of(move(slot.whole)))
         cut = {key: _cut(one, self.sizes) for key, one in tensors.items() if isinstance(key, str)}
         loose = [(key, one) for key, one in tensors.items() if not isinstance(key, str)]
         if not loose and not self.values:

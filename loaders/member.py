@@ -39,7 +39,7 @@ class Member:
         seed = mix_key(spec.seed, number) if number else spec.seed
         self._order_spec = OrderSpec(shuffle=spec.shuffle, seed=seed, window_rows=spec.window_rows)
         self._mapped = mapped and spec.shuffle != "window"
-        self._threads = spec.threads
+        self._threads, self._alone = spec.threads, spec.world_size == 1
         self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
         self._passes: OrderedDict[int, RowStore] = OrderedDict()
         self.writer = StageWriter(self.plan, self._path_of, run=run)
@@ -65,7 +65,7 @@ class Member:
             if self._files is not None:
                 found = MappedRows(self._files, order)
             else:
-                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads)
+                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads, alone=self._alone)
             self._passes[number] = found
             while len(self._passes) > _PASSES_HELD:
                 self._passes.popitem(last=False)

@@ -20,29 +20,45 @@ _ALIGN = 64
 class Slot:
     """Memory for one chunk, handed out column by column, seen by kernels as NumPy arrays and by the trainer as tensors.
 
-    The lease is the array that the tensors' storage holds: it ends when the last tensor or view of one dies, wherever
-    that is. (A lease on an array in between would end at once, since NumPy ties views to the first owner of the memory.)
+    The lease is an array that every tensor's storage holds: it ends when the last tensor or view of one dies, wherever
+    that is. NumPy ties a view to the last array of a chain of views, which is why the lease lies over a
+    memoryview: were it a view of the memory, each view of it would be tied to that, and the lease would end at once.
     """
 
-    def __init__(self, memory: NDArray[np.uint8], whole: torch.Tensor) -> None:
-        self.memory = memory
-        self.whole = whole
-        """(bytes,) uint8 tensor over all of it; it holds the lease."""
-        self._layout: list[tuple[Any, int, int, torch.dtype, tuple[int, ...]]] = []
+    def __init__(self, memory: NDArray[np.uint8], lease: NDArray[np.uint8]) -> None:
+        self.memory, self._lease = memory, lease
+        self._layout: list[tuple[Any, int, int, TensorSpec, tuple[int, ...]]] = []
         self._used = 0
+
+    @property
+    def whole(self) -> torch.Tensor:
+        """(bytes,) uint8 tensor over all of it."""
+        return torch.from_numpy(self._lease)
 
     def column(self, key: Any, rows: int, spec: TensorSpec) -> NDArray[Any]:
         """Room for `rows` rows of a column, (rows, *shape), to write to; `tensors` names it by `key`."""
         size, shape = rows * row_bytes(spec), (rows, *spec.shape)
         at = self._used
         self._used += padded(size)
-        self._layout.append((key, at, size, _TORCH[spec.dtype], shape))
+        self._layout.append((key, at, size, spec, shape))
         # a plain view of the memory, not of the lease: it must not keep a lease alive by itself
         return self.memory[at : at + size].view(spec.dtype).reshape(shape)
 
-    def tensors(self, whole: torch.Tensor) -> dict[Any, torch.Tensor]:
-        """The columns as tensors, over `whole`: this slot's own, or a copy of it."""
-        return {key: whole[at : at + size].view(kind).view(shape) for key, at, size, kind, shape in self._layout}
+    def tensors(self) -> dict[Any, torch.Tensor]:
+        """The columns as tensors."""
+        # NumPy makes the views: torch gives up the GIL in each of its own, and other threads want it
+        lease = self._lease
+        return {
+            key: torch.from_numpy(lease[at : at + size].view(spec.dtype).reshape(shape))
+            for key, at, size, spec, shape in self._layout
+        }
+
+    def tensors_of(self, copy: torch.Tensor) -> dict[Any, torch.Tensor]:
+        """The columns as tensors over a copy of `whole`."""
+        return {
+            key: copy[at : at + size].view(_TORCH[spec.dtype]).view(shape)
+            for key, at, size, spec, shape in self._layout
+        }
 
     @property
     def used(self) -> int:
@@ -74,10 +90,10 @@ class Ring:
         if memory is None:
             memory = _allocate(nbytes, self.pinned)
         if self.overwrite:
-            return Slot(memory, torch.from_numpy(memory))
-        lease = memory[:]
+            return Slot(memory, memory)
+        lease = np.frombuffer(memory.data, np.uint8)
         weakref.finalize(lease, self._put, memory).atexit = False
-        return Slot(memory, torch.from_numpy(lease))
+        return Slot(memory, lease)
 
     def give_back(self, slot: Slot) -> None:
         """The holder is done with a slot. Without `overwrite` that is known from its views, and this does nothing."""
