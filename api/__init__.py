@@ -10,12 +10,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadRows",
+    "ByLength",
     "DataLoader",
     "Dataset",
     "ForebayError",
+    "Packed",
+    "Pad",
     "__version__",
     "from_recipe",
     "kernel",
+    "mix",
     "scan",
     "transforms",
     "verify",
@@ -24,11 +28,15 @@ __all__ = [
 _HOMES = {
     # public name -> module that defines it
     "BadRows": "forebay.formats.errors",
+    "ByLength": "forebay.loaders.by_length",
     "DataLoader": "forebay.loaders.dataloader",
     "Dataset": "forebay.engine.dataset",
     "ForebayError": "forebay.formats.errors",
+    "Packed": "forebay.loaders.ragged",
+    "Pad": "forebay.loaders.ragged",
     "from_recipe": "forebay.engine.recipe",
     "kernel": "forebay.transforms.kernel",
+    "mix": "forebay.engine.mix",
     "scan": "forebay.engine.dataset",
     "verify": "forebay.formats.verify",
 }
@@ -36,10 +44,13 @@ _HOMES = {
 if TYPE_CHECKING:
     from forebay import transforms
     from forebay.engine.dataset import Dataset, scan
+    from forebay.engine.mix import mix
     from forebay.engine.recipe import from_recipe
     from forebay.formats.errors import BadRows, ForebayError
     from forebay.formats.verify import verify
+    from forebay.loaders.by_length import ByLength
     from forebay.loaders.dataloader import DataLoader
+    from forebay.loaders.ragged import Packed, Pad
     from forebay.transforms.kernel import kernel
 else:
 

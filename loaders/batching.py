@@ -96,6 +96,7 @@ class LengthBatching:
     ) -> None:
         self._spec, self._by, self._lengths, self._order_of = spec, by, lengths, order_of
         self._batches = lru_cache(maxsize=4)(self._cut)
+        self._count = lru_cache(maxsize=8)(self._counted)
 
     def steps(self, epoch: int, position: int, most: int) -> Iterator[Steps]:
         one_by_one = self._steps(epoch, position)
@@ -104,8 +105,7 @@ class LengthBatching:
             yield Steps(positions, [len(mine) for mine, _, _ in some], [until for _, until, _ in some], some[0][2])
 
     def count(self, epoch: int) -> int | None:
-        batches = sum(len(self._batches(epoch, window)) for window in range(self._windows()))
-        world = self._spec.world_size
+        batches, world = self._count(epoch), self._spec.world_size
         return batches // world if self._spec.drop_last else -(-batches // world)
 
     def is_over(self, epoch: int, position: int) -> bool:
@@ -129,6 +129,14 @@ class LengthBatching:
         if group and not self._spec.drop_last:
             # the last step has fewer batches than ranks: a rank without one repeats a row, so that all make as many steps
             yield group[rank][0] if rank < len(group) else group[-1][0][:1], until, group[0][1]
+
+    def _counted(self, epoch: int) -> int:
+        """Batches of an epoch on all ranks."""
+        if self._by.tokens is not None:  # they are as many as the lengths that come together make them
+            return sum(len(self._batches(epoch, window)) for window in range(self._windows()))
+        whole, rest = divmod(len(self._lengths), self._by.window_rows)
+        size = self._spec.batch_size
+        return whole * -(-self._by.window_rows // size) + -(-rest // size)
 
     def _windows(self) -> int:
         return -(-len(self._lengths) // self._by.window_rows)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.engine.gather import Gatherer
+from forebay.formats.errors import SchemaError
 from forebay.loaders.columns_out import list_of_numbers, text_lists, textual
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Filled
@@ -21,6 +22,9 @@ from forebay.transforms.batch_mix import BatchTransform
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.transform import Rows
 
+_LOOSE_BYTES = 1024
+"""What a row of text or of a list is taken for when chunks of work are sized."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -29,6 +33,7 @@ class Work:
     writer: StageWriter
     store: RowStore
     scheduled: Any
+    seed: int
     epoch: int
     """What random transforms draw for."""
     positions: NDArray[np.int64]
@@ -41,6 +46,7 @@ class Work:
 class Chunk:
     """Some consecutive batches of this rank."""
 
+    epoch: int
     sizes: list[int]
     """Rows of each batch."""
     untils: list[int]
@@ -57,16 +63,17 @@ class ChunkMaker:
 
     Attributes:
         specs: columns of a fixed shape, as the trainer gets them.
-        row_bytes: what a row of these takes.
+        mixers: transforms that mix the rows of a batch, with their positions in the graph.
+        row_bytes: what a row takes, about.
     """
 
     def __init__(self, member: Member, spec: FeedSpec, ring: Ring) -> None:
         plan, writer = member.plan, member.writer
         self._spec, self.ring = spec, ring
         self._written: dict[str, TensorSpec] = writer.specs
-        self._mixers: list[tuple[int, BatchTransform]] = list(plan.batch_transforms)  # type: ignore[arg-type]  # kind "batch"
+        self.mixers: list[tuple[int, BatchTransform]] = list(plan.batch_transforms)  # type: ignore[arg-type]  # kind "batch"
         self.specs: dict[str, TensorSpec] = dict(writer.specs)
-        for _, mixer in self._mixers:
+        for _, mixer in self.mixers:
             self.specs = dict(mixer.batch_tensors(self.specs))
         self._texts = [name for name in writer.loose if textual(plan.schema.field(name).type)]
         self._lists = [name for name in writer.loose if name not in self._texts]
@@ -74,7 +81,8 @@ class ChunkMaker:
         if self._lists:
             types = {name: list_of_numbers(plan.schema.field(name).type) for name in self._lists}
             spec.ragged.check({name: type for name, type in types.items() if type is not None})
-        self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024
+            _check_names(spec.ragged.names(self._lists), self._lists, self._names)
+        self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024 + _LOOSE_BYTES * len(writer.loose)
 
     def make(self, chunk: Chunk) -> Filled:
         """Read, run and lay out a chunk."""
@@ -92,7 +100,7 @@ class ChunkMaker:
         }
         ids = np.empty(rows, np.uint64)
         loose = self._write(chunk, raw, ids)
-        if self._mixers:
+        if self.mixers:
             self._mix(chunk, {name: raw[name] for name in self._written}, arrays, ids)
         if loose is not None:
             self._lay_out(loose, filled)
@@ -108,7 +116,7 @@ class ChunkMaker:
             for piece in work.store.pieces(work.positions, work.scheduled):
                 at = piece.places if work.places is None else work.places[piece.places]
                 out, copy = scattered(at, {name: arrays[name] for name in work.writer.specs})
-                rows = Rows(piece.ids, self._spec.seed, work.epoch)
+                rows = Rows(piece.ids, work.seed, work.epoch)
                 rest = work.writer.write(piece, rows, out)
                 if copy:
                     for name, values in out.items():
@@ -131,8 +139,8 @@ class ChunkMaker:
         for size in chunk.sizes:
             here = slice(start, start + size)
             out = {name: one[here] for name, one in raw.items()}
-            rows = Rows(ids[here], self._spec.seed, chunk.work[0].epoch)
-            for op, mixer in self._mixers:
+            rows = Rows(ids[here], self._spec.seed, chunk.epoch)
+            for op, mixer in self.mixers:
                 out.update(mixer.apply_batch(out, rows, op))
             for name, values in out.items():
                 if name in arrays and not np.shares_memory(values, arrays[name]):
@@ -157,6 +165,16 @@ class ChunkMaker:
         filled.slots.append(slot)
         for number, part in enumerate(parts):
             filled.values[number].update(self._spec.ragged.lay_out(part, slot, number))
+
+
+def _check_names(made: Sequence[str], lists: Sequence[str], names: Sequence[str]) -> None:
+    taken = set(names) - set(lists)
+    for name in made:
+        if name in taken:
+            raise SchemaError(
+                f"column {name!r} is in the data, and laying out the lists ({', '.join(lists)}) adds one of that name; leave it "
+                "out with .select(...), or give it another name"
+            )
 
 
 def _in_order(parts: Sequence[pa.RecordBatch], places: Sequence[Any], rows: int) -> pa.RecordBatch:

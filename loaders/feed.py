@@ -11,7 +11,7 @@ from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.mix import Mixture
 from forebay.engine.ordered import in_order
-from forebay.formats.errors import SchemaError, SpecError
+from forebay.formats.errors import SchemaError
 from forebay.loaders.batching import Batching, LengthBatching, PlainBatching
 from forebay.loaders.chunk import Chunk, ChunkMaker, Work
 from forebay.loaders.feed_spec import FeedSpec
@@ -40,6 +40,11 @@ class Feed:
         self._makers = [ChunkMaker(one, spec, self.ring) for one in self.members]
         if any(one.specs != self._makers[0].specs for one in self._makers):
             raise SchemaError("the data sets of the mixture give batches of different shapes or types")
+        if len({tuple(mixer for _, mixer in one.mixers) for one in self._makers}) > 1:
+            raise SchemaError(
+                "the data sets of the mixture end in different transforms of batches (MixUp, CutMix), and a batch holds rows "
+                "of all of them, so give each the same"
+            )
         self.batching = self._batching()
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
@@ -81,7 +86,7 @@ class Feed:
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
         for steps in self.batching.steps(epoch, position, self._batches_a_chunk):
-            yield Chunk(steps.sizes, steps.untils, self._work(epoch, steps.positions, steps.floor, pool))
+            yield Chunk(epoch, steps.sizes, steps.untils, self._work(epoch, steps.positions, steps.floor, pool))
 
     def _work(
         self, epoch: int, positions: NDArray[np.int64], floor: int, pool: ThreadPoolExecutor | None
@@ -90,7 +95,7 @@ class Feed:
             member = self.members[0]
             store = member.store(epoch)
             scheduled = store.schedule(positions, floor, pool)
-            return [Work(member.writer, store, scheduled, epoch, positions, None)]
+            return [Work(member.writer, store, scheduled, member.seed, epoch, positions, None)]
         found = []
         floors = self._mixture.given(floor)
         for member, (at, own), first in zip(self.members, self._mixture.split(positions), floors, strict=True):
@@ -99,16 +104,12 @@ class Feed:
                 number, here = pass_number(epoch, lap), laps == lap
                 inside, store = own[here] - lap * member.rows, member.store(number)
                 scheduled = store.schedule(inside, max(first - lap * member.rows, 0), pool)
-                found.append(Work(member.writer, store, scheduled, number, inside, at[here]))
+                found.append(Work(member.writer, store, scheduled, member.seed, number, inside, at[here]))
         return found
 
     def _batching(self) -> Batching:
         by = self.spec.by_length
         if self._mixture is not None:
-            if by is not None:
-                raise SpecError(
-                    "batching=ByLength(...) sorts the rows of one data set; it cannot sort those of a mixture"
-                )
             return PlainBatching(self.spec, self._mixture.rows())
         member = self.members[0]
         if by is None:

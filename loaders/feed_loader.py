@@ -1,38 +1,20 @@
 """FeedLoader: what `forebay.DataLoader(dataset, ...)` is when the data set is forebay's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch.distributed
 from torch.utils.data import IterableDataset
 
 from forebay.engine.dataset import Dataset
-from forebay.engine.fingerprint import fingerprint
-from forebay.engine.order import Shuffle
+from forebay.engine.mix import Mixture
 from forebay.formats.errors import SpecError, UnknownNameError
+from forebay.loaders.columns_out import list_of_numbers
 from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.feed import Feed
-from forebay.loaders.feed_spec import FeedSpec, FeedState
+from forebay.loaders.feed_options import FeedOptions, feed_spec, read_options
+from forebay.loaders.feed_spec import FeedState
 from forebay.loaders.frameworks.accelerate import active_in_accelerate
-
-_NOT_HERE = {
-    "sampler": "order comes from shuffle= and seed=, and ranks are told apart by rank= and world_size=",
-    "batch_sampler": "batches are cut by batch_size=",
-    "collate_fn": "batches are columns already; use .map_batches on the Dataset, or work on the batch",
-    "worker_init_fn": "num_workers are threads here, and randomness belongs to the sample",
-    "multiprocessing_context": "num_workers are threads here",
-}
-_IGNORED = (
-    "pin_memory",
-    "pin_memory_device",
-    "persistent_workers",
-    "prefetch_factor",
-    "in_order",
-    "generator",
-    "timeout",
-)
-"""Arguments of torch's loader that ask for what is so here anyway: memory is pinned when there is a GPU, threads stay."""
 
 
 class _Facade(IterableDataset[Any]):
@@ -55,36 +37,20 @@ class FeedLoader(DataLoader):
     use_stateful_dataloader = True
     remainder = -1  # and: how many of its rows are there twice? None that it must cut off
 
-    def __init__(  # noqa: PLR0913  # torch's own constructor has more; these are its names
-        self,
-        dataset: Dataset,
-        batch_size: int = 1,
-        shuffle: bool | str | None = False,
-        *,
-        num_workers: int = 0,
-        drop_last: bool = False,
-        seed: int = 0,
-        columns: Sequence[str] | None = None,
-        rank: int | None = None,
-        world_size: int | None = None,
-        window_rows: int = 200_000,
-        **torch_arguments: Any,
+    def __init__(
+        self, dataset: Dataset | Mixture, batch_size: int = 1, shuffle: bool | str | None = False, **options: Any
     ) -> None:
-        _check_torch_arguments(torch_arguments)
-        _refuse_batch_transforms(dataset)
-        found_rank, found_world = _rank_and_world(rank, world_size)
-        self._spec = FeedSpec(
-            batch_size=batch_size,
-            shuffle=_shuffle(shuffle, dataset),
-            seed=seed,
-            drop_last=drop_last,
-            threads=num_workers,
-            rank=found_rank,
-            world_size=found_world,
-            window_rows=window_rows,
-        )
+        """
+        Args:
+            dataset: a forebay data set, or a mixture of some.
+            batch_size: rows of a batch on one rank.
+            shuffle: False, True (global where the data is memory-mapped Arrow, else window), "global" or "window".
+            options: the fields of `FeedOptions`, and those of torch's arguments that have a meaning here.
+        """
+        asked = read_options(options)
+        self._spec = feed_spec(dataset, asked, batch_size=batch_size, shuffle=shuffle)
         self._data = dataset
-        self._columns = _columns(columns, dataset)
+        self._columns = _columns(asked, dataset)
         self._feed: Feed | None = None
         self._at = _Progress()
         super().__init__(_Facade(self), batch_size=None, num_workers=0)
@@ -149,8 +115,7 @@ class FeedLoader(DataLoader):
         return steps
 
     def _identity(self) -> str:
-        order = [self._spec.shuffle, self._spec.window_rows if self._spec.shuffle == "window" else 0]
-        return fingerprint(self._data.fingerprint, order)
+        return self._spec.identity(self._data.fingerprint)
 
 
 @dataclass(slots=True)
@@ -161,59 +126,13 @@ class _Progress:
     position: int = 0
 
 
-def _shuffle(given: bool | str | None, dataset: Dataset) -> Shuffle:
-    if given in (None, False):
-        return "none"
-    if given is True:
-        return "global" if dataset.source.random_access else "window"
-    if given in ("global", "window"):
-        return cast(Shuffle, given)
-    raise SpecError(f"shuffle is {given!r}; expected True, False, 'global' or 'window'")
-
-
-def _columns(given: Sequence[str] | None, dataset: Dataset) -> tuple[str, ...] | None:
-    if given is None:
+def _columns(asked: FeedOptions, dataset: Dataset | Mixture) -> tuple[str, ...] | None:
+    if asked.columns is None:
         return None
-    for name in given:
-        if name not in dataset.schema.names:
-            raise UnknownNameError.of("column", name, dataset.schema.names, where="columns")
-    return tuple(given)
-
-
-def _rank_and_world(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    if (rank is None) != (world_size is None):
-        raise SpecError("give both rank and world_size, or neither (they then come from torch.distributed)")
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def _refuse_batch_transforms(dataset: Dataset) -> None:
-    for one in dataset.graph.transforms:
-        if one.kind == "batch":
-            raise SpecError(
-                f"{type(one).__name__} mixes the rows of a finished batch, which this loader does not do yet; leave it out here "
-                "and mix in the training loop (`from forebay import hooks`: DeviceTransform with hooks.MixUp)"
-            )
-
-
-def _check_torch_arguments(given: dict[str, Any]) -> None:
-    for name, value in given.items():
-        if name in _NOT_HERE and value is not None:
-            double = " (a DistributedSampler would split the rows of each rank once more)" if "sampler" in name else ""
-            raise SpecError(f"{name} is not taken with a forebay Dataset: {_NOT_HERE[name]}{double}")
-        if name not in _NOT_HERE and name not in _IGNORED:
-            known = [
-                "batch_size",
-                "shuffle",
-                "num_workers",
-                "drop_last",
-                "seed",
-                "columns",
-                "rank",
-                "world_size",
-                "window_rows",
-            ]
-            raise UnknownNameError.of("argument", name, known, where="DataLoader")
+    lists = [one.name for one in dataset.schema if list_of_numbers(one.type) is not None]
+    plain = [name for name in dataset.schema.names if name not in lists]
+    known = [*plain, *asked.ragged.names(lists)] if lists else plain
+    for name in asked.columns:
+        if name not in known:
+            raise UnknownNameError.of("column", name, known, where="columns")
+    return asked.columns

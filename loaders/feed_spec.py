@@ -1,8 +1,9 @@
 """What the user asks of a loader over a forebay Dataset, and the state it can go on from."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from forebay.engine.fingerprint import fingerprint
 from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, StateError
 from forebay.loaders.by_length import ByLength
@@ -48,6 +49,14 @@ class FeedSpec:
         """Rows of a step on all ranks together."""
         return self.batch_size * self.world_size
 
+    def identity(self, data: str) -> str:
+        """32 hex digits for all that decides which row comes when, beside the seed: data of fingerprint `data`, the shuffle,
+        and how rows become batches where that moves them."""
+        order: list[Any] = [self.shuffle, self.window_rows if self.shuffle == "window" else 0]
+        if self.by_length is not None:  # what a batch holds then depends on its greatest number of rows, too
+            order += [asdict(self.by_length), self.batch_size]
+        return fingerprint(data, order)
+
     def steps(self, rows: int) -> int:
         """Steps of an epoch over `rows` rows: the same number on every rank, known beforehand."""
         return rows // self.global_batch if self.drop_last else -(-rows // self.global_batch)
@@ -89,7 +98,7 @@ class FeedState:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], fingerprint: str) -> "FeedState":
+    def from_json(cls, value: dict[str, Any], identity: str) -> "FeedState":
         """The state that `to_json` gave.
 
         Raises:
@@ -97,9 +106,10 @@ class FeedState:
         """
         if value.get("version") != VERSION:
             raise StateError(f"loader state of version {value.get('version')}; this forebay reads version {VERSION}")
-        if value.get("fingerprint") != fingerprint:
+        if value.get("fingerprint") != identity:
             raise StateError(
                 f"the loader state belongs to other data, transforms or shuffling (fingerprint {value.get('fingerprint')}, here "
-                f"{fingerprint}); going on from it would repeat and lose rows"
+                f"{identity}; batching=ByLength and the weights of a mixture count, too); going on from it would repeat and "
+                "lose rows"
             )
-        return cls(value["seed"], value["epoch"], value["position"], fingerprint)
+        return cls(value["seed"], value["epoch"], value["position"], identity)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder, OrderSpec, epoch_order
+from forebay.engine.graph import Graph
 from forebay.engine.order import mix_key
 from forebay.engine.plan import Plan
 from forebay.formats.errors import SchemaError, SpecError, UnknownNameError
@@ -36,8 +37,9 @@ class Member:
                 f"shuffle='global' takes any row at any time, which {dataset.source.format} files do not give; write the data "
                 "with format='arrow', or use shuffle='window' (what shuffle=True takes here)"
             )
-        seed = mix_key(spec.seed, number) if number else spec.seed
-        self._order_spec = OrderSpec(shuffle=spec.shuffle, seed=seed, window_rows=spec.window_rows)
+        self.seed = mix_key(spec.seed, number) if number else spec.seed
+        """Its own: members' rows have the same ids, and must not draw the same numbers."""
+        self._order_spec = OrderSpec(shuffle=spec.shuffle, seed=self.seed, window_rows=spec.window_rows)
         self._mapped = mapped and spec.shuffle != "window"
         self._threads, self._alone = spec.threads, spec.world_size == 1
         self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
@@ -80,7 +82,11 @@ class Member:
         """
         if by.column not in self.dataset.schema.names:
             raise UnknownNameError.of("column", by.column, self.dataset.schema.names, where="ByLength")
-        parts = [_lengths(batch.column(0), by.column) for batch in self.dataset.select(by.column).iter_batches()]
+        whole = self.dataset
+        rowwise = slice(0, len(whole.graph.transforms) - len(self.plan.batch_transforms))  # batch transforms stand last
+        graph = Graph(whole.graph.transforms[rowwise], whole.graph.states[rowwise])
+        bare = Dataset(whole.source, graph, seed=whole.seed, first_op=whole.first_op)
+        parts = [_lengths(batch.column(0), by.column) for batch in bare.select(by.column).iter_batches()]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     def _path_of(self, fragment: int) -> str:

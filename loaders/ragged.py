@@ -1,6 +1,6 @@
 """Columns whose rows vary in length, in a batch: padded to one length, or packed one behind another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,9 @@ class Ragged(Protocol):
 
     def check(self, columns: Mapping[str, pa.DataType]) -> None:
         """Refuse columns it cannot lay out (SchemaError, SpecError)."""
+
+    def names(self, columns: Sequence[str]) -> list[str]:
+        """Columns of the batch that these become, and those that are added."""
 
     def nbytes(self, lists: Lists) -> int:
         """Most bytes that `lay_out` takes of a slot for one batch."""
@@ -58,7 +61,20 @@ class Pad:
             raise SpecError(f"Pad: side is {self.side!r}; expected 'right' or 'left'")
 
     def check(self, columns: Mapping[str, pa.DataType]) -> None:
-        return None
+        for name, type in columns.items():
+            kind = np.dtype(type.to_pandas_dtype())
+            kind = np.dtype(self.dtype) if self.dtype and kind.kind in "iu" else kind
+            with np.errstate(all="ignore"):
+                filled = np.array([self.value]).astype(kind)
+            if kind.kind in "iu" and filled[0] != self.value:
+                raise SpecError(
+                    f"Pad: value {self.value} does not fit column {name!r}, whose values are {kind}; give another, or "
+                    "dtype='int64'"
+                )
+
+    def names(self, columns: Sequence[str]) -> list[str]:
+        mask = [self.mask] if self.mask and columns else []
+        return [*columns, *(f"{name}_length" for name in columns), *mask]
 
     def length(self, lists: Lists) -> dict[str, int]:
         """L of each column."""
@@ -136,6 +152,9 @@ class Packed:
                 ".select(...)"
             )
 
+    def names(self, columns: Sequence[str]) -> list[str]:
+        return list(_PACKED)
+
     def nbytes(self, lists: Lists) -> int:
         offsets = lists[self.column][1]
         total = int(offsets[-1] - offsets[0]) + self.multiple
@@ -168,6 +187,16 @@ class Packed:
 
 
 _ROW = TensorSpec((), np.dtype(np.int64))
+_PACKED = (
+    "input_ids",
+    "labels",
+    "position_ids",
+    "seq_idx",
+    "cu_seq_lens_q",
+    "cu_seq_lens_k",
+    "max_length_q",
+    "max_length_k",
+)
 
 
 def lists_of(batch: pa.RecordBatch, names: list[str]) -> dict[str, tuple[NDArray[Any], NDArray[np.int64]]]:

@@ -227,15 +227,3 @@ def test_a_global_shuffle_of_parquet_says_what_to_do(tmp_path: Path) -> None:
     ds = fb.scan(str(tables.write_parquet(tmp_path / "raw")))
     with pytest.raises(SpecError, match="format='arrow'"):
         next(iter(fb.DataLoader(ds, shuffle="global")))
-
-
-def test_transforms_of_a_finished_batch_are_refused_not_forgotten(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pixels = pa.fixed_shape_tensor(pa.float32(), (3, 4, 4))
-    storage = pa.FixedSizeListArray.from_arrays(pa.array([0.0] * 96, pa.float32()), 48)
-    images = pa.ExtensionArray.from_storage(pixels, storage)
-    pq.write_table(pa.table({"image": images, "label": [0, 1]}), tmp_path / "t.parquet")
-    with pytest.raises(SpecError, match="MixUp .*hooks"):
-        next(iter(fb.DataLoader(fb.scan(str(tmp_path / "t.parquet")).apply(T.MixUp(classes=2)), batch_size=2)))

@@ -1,0 +1,134 @@
+"""What `fb.DataLoader(dataset, ...)` takes over a forebay data set, by keyword, and how that becomes a FeedSpec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+import torch.distributed
+
+from forebay.engine.dataset import Dataset
+from forebay.engine.mix import Mixture
+from forebay.engine.order import Shuffle
+from forebay.formats.errors import SpecError, UnknownNameError
+from forebay.loaders.by_length import ByLength
+from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.ragged import Packed, Pad
+
+_NOT_HERE = {
+    "sampler": "order comes from shuffle= and seed=, and ranks are told apart by rank= and world_size=",
+    "batch_sampler": "batches are cut by batch_size=, or batching=ByLength(...)",
+    "collate_fn": "batches are columns already; use .map_batches on the Dataset, or work on the batch",
+    "worker_init_fn": "num_workers are threads here, and randomness belongs to the sample",
+    "multiprocessing_context": "num_workers are threads here; python_processes= are spawned",
+}
+_IGNORED = (
+    "pin_memory",
+    "pin_memory_device",
+    "persistent_workers",
+    "prefetch_factor",
+    "in_order",
+    "generator",
+    "timeout",
+)
+"""Arguments of torch's loader that ask for what is so here anyway: memory is pinned when there is a GPU, threads stay."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedOptions:
+    """Keyword arguments of `fb.DataLoader` over a forebay data set."""
+
+    num_workers: int = 0
+    """Threads that prepare batches ahead; 0 prepares them when they are asked for."""
+    drop_last: bool = False
+    """Leave out the last, smaller global batch."""
+    seed: int = 0
+    """Of the order and of random transforms."""
+    window_rows: int = 200_000
+    """Least rows of a shuffle window."""
+    rank: int | None = None
+    """This process among `world_size`; both come from torch.distributed when that is initialized."""
+    world_size: int | None = None
+    batching: ByLength | None = None
+    """`ByLength(...)`: rows of about the same length in a batch, by rows or under a budget of tokens."""
+    pad: int | Pad | Packed = 1
+    """Columns of lists: padded to the batch's longest row, rounded up to a multiple of this; or `Pad(...)`, `Packed(...)`."""
+    columns: tuple[str, ...] | None = None
+    """Batches are tuples of these columns; None: dicts of all."""
+    overwrite: bool = False
+    """A batch's memory may be written again once the next batch is asked for."""
+
+    def __post_init__(self) -> None:
+        if (self.rank is None) != (self.world_size is None):
+            raise SpecError("give both rank and world_size, or neither (they then come from torch.distributed)")
+        if self.batching is not None and not isinstance(self.batching, ByLength):
+            raise SpecError(f"batching is {self.batching!r}; expected fb.ByLength(...), or None for rows as they come")
+        if isinstance(self.pad, bool) or not isinstance(self.pad, int | Pad | Packed):
+            raise SpecError(f"pad is {self.pad!r}; expected a multiple to pad to, fb.Pad(...) or fb.Packed(...)")
+        if isinstance(self.columns, str):
+            raise SpecError(f"columns is {self.columns!r}; expected several names, such as ({self.columns!r},)")
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))
+
+    @property
+    def ragged(self) -> Pad | Packed:
+        """What becomes of columns of lists."""
+        return Pad(multiple=self.pad) if isinstance(self.pad, int) else self.pad
+
+
+def read_options(given: Mapping[str, Any]) -> FeedOptions:
+    """The options among keyword arguments that torch's loader may also have.
+
+    Raises:
+        SpecError: an argument that has no meaning here, or another that takes its place.
+        UnknownNameError: one that does not exist.
+    """
+    known = [one.name for one in fields(FeedOptions)]
+    for name, value in given.items():
+        if name in _NOT_HERE and value is not None:
+            double = " (a DistributedSampler would split the rows of each rank once more)" if "sampler" in name else ""
+            raise SpecError(f"{name} is not taken with a forebay Dataset: {_NOT_HERE[name]}{double}")
+        if name not in (*known, *_NOT_HERE, *_IGNORED):
+            raise UnknownNameError.of("argument", name, ["batch_size", "shuffle", *known], where="DataLoader")
+    return FeedOptions(**{name: value for name, value in given.items() if name in known})
+
+
+def feed_spec(
+    dataset: Dataset | Mixture, options: FeedOptions, *, batch_size: int, shuffle: bool | str | None
+) -> FeedSpec:
+    """What the feed is asked for, with what is known now: the data's kind, this process's rank."""
+    if options.batching is not None and isinstance(dataset, Mixture):
+        raise SpecError("batching=ByLength(...) sorts the rows of one data set; it cannot sort those of a mixture")
+    rank, world_size = _rank_and_world(options)
+    return FeedSpec(
+        batch_size=batch_size,
+        shuffle=_shuffle(shuffle, dataset),
+        seed=options.seed,
+        drop_last=options.drop_last,
+        threads=options.num_workers,
+        rank=rank,
+        world_size=world_size,
+        window_rows=options.window_rows,
+        by_length=options.batching,
+        ragged=options.ragged,
+        overwrite=options.overwrite,
+    )
+
+
+def _shuffle(given: bool | str | None, dataset: Dataset | Mixture) -> Shuffle:
+    if given in (None, False):
+        return "none"
+    if given is True:
+        datasets = dataset.datasets if isinstance(dataset, Mixture) else (dataset,)
+        return "global" if all(one.source.random_access for one in datasets) else "window"
+    if given in ("global", "window"):
+        return cast(Shuffle, given)
+    raise SpecError(f"shuffle is {given!r}; expected True, False, 'global' or 'window'")
+
+
+def _rank_and_world(options: FeedOptions) -> tuple[int, int]:
+    if options.rank is not None and options.world_size is not None:
+        return options.rank, options.world_size
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
