@@ -24,8 +24,10 @@ CHUNK_BYTES = 8 << 20
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
 _MOST_BATCHES = 256
 
-Deliver = Callable[[Iterator[tuple[Filled, list[int]]]], Iterator[tuple[list[Batch], list[int], Filled]]]
-"""From filled chunks to batches: over the slots themselves, or copied to a device a chunk ahead."""
+Release = Callable[[Filled], None]
+Deliver = Callable[[Iterator[tuple[Filled, list[int]]], Release], Iterator[tuple[list[Batch], list[int]]]]
+"""From filled chunks to batches: over the slots themselves, or copied to a device a chunk ahead. A chunk is released when
+nothing reads its slots any more on its way."""
 
 
 class Feed:
@@ -64,14 +66,16 @@ class Feed:
         make = self._makers[0].make
         chunks = self._chunks(epoch, position, pool)
         try:
-            for batches, untils, filled in self._deliver(self._filled(chunks, make, pool)):
+            for batches, untils in self._deliver(self._filled(chunks, make, pool), self._release):
                 yield from zip(batches, untils, strict=True)
                 del batches
-                for slot in filled.slots:
-                    self.ring.give_back(slot)
         finally:
             if pool:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _release(self, filled: Filled) -> None:
+        for slot in filled.slots:
+            self.ring.give_back(slot)
 
     def _filled(
         self, chunks: Iterator[Chunk], make: Callable[[Chunk], Filled], pool: ThreadPoolExecutor | None
@@ -118,7 +122,9 @@ class Feed:
 
 
 def _as_they_are(
-    chunks: Iterator[tuple[Filled, list[int]]],
-) -> Iterator[tuple[list[Batch], list[int], Filled]]:
+    chunks: Iterator[tuple[Filled, list[int]]], release: Release
+) -> Iterator[tuple[list[Batch], list[int]]]:
     for filled, untils in chunks:
-        yield filled.batches(), untils, filled
+        yield filled.batches(), untils
+        release(filled)
+        del filled  # and with it the lease, before the next chunk is waited for

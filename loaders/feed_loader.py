@@ -11,6 +11,7 @@ from forebay.engine.mix import Mixture
 from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.columns_out import list_of_numbers
 from forebay.loaders.dataloader import DataLoader
+from forebay.loaders.device_delivery import delivery_to
 from forebay.loaders.feed import Feed
 from forebay.loaders.feed_options import FeedOptions, feed_spec, read_options
 from forebay.loaders.feed_spec import FeedState
@@ -47,7 +48,7 @@ class FeedLoader(DataLoader):
             shuffle: False, True (global where the data is memory-mapped Arrow, else window), "global" or "window".
             options: the fields of `FeedOptions`, and those of torch's arguments that have a meaning here.
         """
-        asked = read_options(options)
+        self._asked = asked = read_options(options)
         self._spec = feed_spec(dataset, asked, batch_size=batch_size, shuffle=shuffle)
         self._data = dataset
         self._columns = _columns(asked, dataset)
@@ -95,7 +96,7 @@ class FeedLoader(DataLoader):
 
     def _made(self) -> Feed:
         if self._feed is None:
-            self._feed = Feed(self._data, self._spec)
+            self._feed = Feed(self._data, self._spec, deliver=delivery_to(self._asked.to))
         return self._feed
 
     def _run_epoch(self) -> Iterator[Any]:
@@ -113,6 +114,10 @@ class FeedLoader(DataLoader):
         if steps is None:
             raise TypeError("a loader over a mixture with stop='never' has no length; count steps in the training loop")
         return steps
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process opens its own files and threads, and is where this loader is."""
+        return {**super().__getstate__(), "_feed": None}
 
     def _identity(self) -> str:
         return self._spec.identity(self._data.fingerprint)

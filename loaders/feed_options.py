@@ -12,6 +12,7 @@ from forebay.engine.mix import Mixture
 from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.by_length import ByLength
+from forebay.loaders.device_delivery import device_of
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.ragged import Packed, Pad
 
@@ -57,6 +58,8 @@ class FeedOptions:
     """Batches are tuples of these columns; None: dicts of all."""
     overwrite: bool = False
     """A batch's memory may be written again once the next batch is asked for."""
+    to: torch.device | str | None = None
+    """"cuda": batches come on the GPU, copied on a stream of their own one chunk ahead."""
 
     def __post_init__(self) -> None:
         if (self.rank is None) != (self.world_size is None):
@@ -67,6 +70,7 @@ class FeedOptions:
             raise SpecError(f"pad is {self.pad!r}; expected a multiple to pad to, fb.Pad(...) or fb.Packed(...)")
         if isinstance(self.columns, str):
             raise SpecError(f"columns is {self.columns!r}; expected several names, such as ({self.columns!r},)")
+        device_of(self.to)
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
 

@@ -25,10 +25,10 @@ class Filled:
     """Of each batch, what is no tensor: text as lists, plain numbers."""
 
     def batches(self, move: Move | None = None) -> list[Batch]:
-        """The batches, over the slots' memory or over what `move` makes of each slot's whole (a copy on a device)."""
+        """The batches, over the slots' memory or over what `move` makes of each slot's used part (a copy on a device)."""
         tensors: dict[Any, torch.Tensor] = {}
         for slot in self.slots:
-            tensors.update(slot.tensors() if move is None else slot.tensors_of(move(slot.whole)))
+            tensors.update(slot.tensors() if move is None else slot.tensors_of(move(slot.whole[: slot.used])))
         cut = {key: _cut(one, self.sizes) for key, one in tensors.items() if isinstance(key, str)}
         loose = [(key, one) for key, one in tensors.items() if not isinstance(key, str)]
         if not loose and not self.values:

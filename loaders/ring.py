@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from forebay.loaders import device
 from forebay.transforms.stage import TensorSpec
 
 _ALIGN = 64
@@ -71,7 +73,8 @@ class Ring:
     """Slots whose memory is used again when their tensors are all gone; when none is free, a fresh one is made.
 
     Nothing that a trainer still holds is ever written again, unless `overwrite` says so: then a slot is free again when
-    its holder calls `give_back`, whatever views there are.
+    its holder calls `give_back`, whatever views there are. Pinned memory waits for the device as well, which may still be
+    copying from it when the last view is gone (torch looks after its own host memory, but sees only views of ours).
     """
 
     pinned: bool = False
@@ -82,6 +85,8 @@ class Ring:
     made: int = 0
     """Slots made so far: how many were out at the same time, or had to grow."""
     _free: list[NDArray[np.uint8]] = field(default_factory=list)
+    _unread: deque[tuple[NDArray[np.uint8], tuple[device.Passed, ...] | None]] = field(default_factory=deque)
+    """Pinned memory that the device may still read, with marks behind the work it had been given; None: not marked yet."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, nbytes: int) -> Slot:
@@ -102,6 +107,7 @@ class Ring:
 
     def _reused(self, nbytes: int) -> NDArray[np.uint8] | None:
         with self._lock:
+            self._settle()
             for at, memory in enumerate(self._free):
                 if len(memory) >= nbytes:
                     return self._free.pop(at)
@@ -112,8 +118,21 @@ class Ring:
 
     def _put(self, memory: NDArray[np.uint8]) -> None:
         # without the lock: the last view may die, and this run, while this very thread holds it
-        if len(self._free) < self.keep:
+        if self.pinned:
+            self._unread.append((memory, device.work_queued()))
+        elif len(self._free) < self.keep:
             self._free.append(memory)
+
+    def _settle(self) -> None:
+        """Take back the memory that the device has read meanwhile."""
+        for _ in range(len(self._unread)):
+            memory, marks = self._unread.popleft()
+            if marks is None:
+                marks = device.work_queued()
+            if marks is None or not all(mark.query() for mark in marks):
+                self._unread.append((memory, marks))
+            elif len(self._free) < self.keep:
+                self._free.append(memory)
 
 
 def slot_bytes(rows: int, specs: Sequence[TensorSpec]) -> int:
