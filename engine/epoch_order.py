@@ -18,7 +18,9 @@ class OrderSpec:
     shuffle: Shuffle = "none"
     seed: int = 0
     window_rows: int = 200_000
-    """Least rows of a shuffle window."""
+    """Rows of a shuffle window."""
+    lanes: int = 8
+    """Places of the data that a shuffle window is taken from, side by side; see `WindowOrder`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def epoch_order(selection: Selection, spec: OrderSpec, epoch: int, *, mapped: bo
             seed=spec.seed,
             epoch=epoch,
             shuffle=shuffled,
-            window_rows=spec.window_rows if shuffled else 1,
+            window_rows=spec.window_rows,
+            lanes=spec.lanes,
         )
     return EpochOrder(selection, offsets_of(selection.counts), mix_key(spec.seed, epoch), spec.shuffle, windows)

@@ -1,5 +1,6 @@
 """The order of rows: a pure function of (seed, epoch, position). No list, no state, any position at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,8 +21,8 @@ _WORD = 2**64 - 1
 def permute(n: int, key: int, positions: NDArray[np.integer]) -> NDArray[np.int64]:
     """Where a keyed permutation of range(n) sends `positions`.
 
-    A Feistel network over the least even number of bits that holds n, walked on along its cycle until it lands below n
-    (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002): at most four times the work on average.
+    A Feistel network over the least number of bits that holds n, walked on along its cycle until it lands below n
+    (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002): at most twice the work on average.
 
     Args:
         n: size of the range, up to 2^62.
@@ -34,8 +35,7 @@ def permute(n: int, key: int, positions: NDArray[np.integer]) -> NDArray[np.int6
     if n <= 1:
         return np.zeros(len(positions), np.int64)
     out = np.empty(len(positions), np.int64)
-    half = ((n - 1).bit_length() + 1) // 2
-    permute_into(np.ascontiguousarray(positions, np.int64), n, half, _round_keys(key), out)
+    permute_into(np.ascontiguousarray(positions, np.int64), n, _round_keys(key), out)
     return out
 
 
@@ -52,62 +52,100 @@ def mix_key(*parts: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WindowOrder:
-    """Fragments in permuted order, cut into windows of neighbours there; rows permuted within each window.
+    """Fragments in permuted order, cut into lanes that are read side by side, rows permuted within a window of them.
 
-    For data that is read a fragment at a time: only one window's fragments are in memory, and every row of it is as likely
-    in each of the window's places.
+    For data that is read a fragment at a time: only one window is in memory. Row by row the lanes take turns, so a rank that
+    takes each W-th position has lanes of its own, as long as W divides their number; and the order is the same for any W.
+    Without shuffling there is one lane, and a window is a fragment.
     """
 
     fragments: NDArray[np.int64]
     """(F,) fragment ordinals in the order they are read."""
     ends: NDArray[np.int64]
-    """(F + 1,) position of the first row of each of these, and the number of rows."""
-    firsts: NDArray[np.int64]
-    """(W + 1,) place in `fragments` of the first of each window, and F."""
+    """(F + 1,) rows before each of these, and the number of rows."""
     key: int
-    shuffled: bool
+    lanes: int
+    window: int
+    """Positions of a window, a multiple of `lanes`; 0: each fragment is one, and nothing is permuted."""
 
     @property
-    def starts(self) -> NDArray[np.int64]:
-        """(W + 1,) position of the first row of each window, and the number of rows."""
-        return self.ends[self.firsts]
+    def size(self) -> int:
+        """Rows in all."""
+        return int(self.ends[-1])
+
+    @property
+    def windows(self) -> int:
+        """How many there are."""
+        return max(1, -(-self._body // self.window)) if self.window and self.size else len(self.fragments)
+
+    def start(self, number: int) -> int:
+        """Position of the first row of a window; of number `windows`: of the end."""
+        if not self.window:
+            return int(self.ends[number])
+        return self.size if number >= self.windows else number * self.window
 
     def window_at(self, position: int) -> int:
         """The window that holds a position."""
-        place = int(np.searchsorted(self.ends, position, side="right")) - 1
-        return int(np.searchsorted(self.firsts, place, side="right")) - 1
+        if self.window:
+            return min(position // self.window, self.windows - 1)
+        return int(np.searchsorted(self.ends, position, side="right")) - 1
 
     def rows(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(places in `fragments`, rows of those fragments) at `positions`; all (N,)."""
-        lying = self._permuted(positions) if self.shuffled else positions
+        lying = self._lying(positions)
         places = np.searchsorted(self.ends, lying, side="right") - 1
         return places, lying - self.ends[places]
 
-    def _permuted(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def reads(self, number: int, lanes: Sequence[int]) -> list[tuple[int, int]]:
+        """(lane, place in `fragments`) of all that a window has of these lanes. What is behind the lanes is of lane -1."""
+        if not self.window:
+            return [(0, number)]
+        start, per = number * self.window, self._body // self.lanes
+        first, last = start // self.lanes, min(start + self.window, self._body) // self.lanes
+        ranges = [(lane, lane * per + first, lane * per + last) for lane in lanes]
+        if number == self.windows - 1:
+            ranges.append((-1, self._body, self.size))
+        found = []
+        for lane, low, high in ranges:
+            if low < high:
+                places = np.searchsorted(self.ends, [low, high - 1], side="right") - 1
+                found += [(lane, place) for place in range(int(places[0]), int(places[1]) + 1)]
+        return found
+
+    @property
+    def _body(self) -> int:
+        """Rows in the lanes."""
+        return self.size - self.size % self.lanes
+
+    def _lying(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each position's row lies when the fragments are laid one behind another."""
-        if not len(positions):
+        if not self.window:
             return positions
-        first, last = self.window_at(int(positions.min())), self.window_at(int(positions.max()))
-        lying = np.empty(len(positions), np.int64)
-        for window in range(first, last + 1):
-            start, end = self.ends[self.firsts[window]], self.ends[self.firsts[window + 1]]
-            here = slice(None) if first == last else np.flatnonzero((positions >= start) & (positions < end))
-            lying[here] = start + permute(int(end - start), mix_key(self.key, window), positions[here] - start)
-        return lying
+        out = np.empty(len(positions), np.int64)
+        given = np.ascontiguousarray(positions, np.int64)
+        windows_into(given, self.size, self.lanes, self.window, self.key, _round_keys(self.key), out)
+        return out
 
 
-def window_order(counts: NDArray[np.int64], *, seed: int, epoch: int, shuffle: bool, window_rows: int) -> WindowOrder:
-    """The order of an epoch over fragments with `counts` (F,) rows; windows hold at least `window_rows` rows."""
-    if window_rows < 1:
-        raise SpecError(f"window_rows is {window_rows}; expected at least 1")
+def window_order(
+    counts: NDArray[np.int64], *, seed: int, epoch: int, shuffle: bool, window_rows: int = 1, lanes: int = 1
+) -> WindowOrder:
+    """The order of an epoch over fragments with `counts` (F,) rows; windows hold `window_rows` rows of all lanes together,
+    rounded up to a multiple of `lanes`.
+
+    Raises:
+        SpecError: a window or number of lanes below 1.
+    """
+    for name, value in (("window_rows", window_rows), ("lanes", lanes)):
+        if value < 1:
+            raise SpecError(f"{name} is {value}; expected at least 1")
     key = mix_key(seed, epoch)
     places = np.arange(len(counts), dtype=np.int64)
     order = permute(len(counts), key, places) if shuffle else places
     order = order[counts[order] > 0]
-    firsts, made = np.zeros(len(order) + 1, np.int64), np.zeros(1, np.int64)
-    if len(order):
-        windows_into(np.ascontiguousarray(counts[order]), window_rows, firsts, made)
-    return WindowOrder(order, offsets_of(counts[order]), firsts[: int(made[0]) + 1], key, shuffle)
+    if not shuffle:
+        return WindowOrder(order, offsets_of(counts[order]), key, 1, 0)
+    return WindowOrder(order, offsets_of(counts[order]), key, lanes, -(-window_rows // lanes) * lanes)
 
 
 def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:

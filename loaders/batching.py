@@ -56,17 +56,16 @@ class PlainBatching:
 
     def steps(self, epoch: int, position: int, most: int) -> Iterator[Steps]:
         spec, size = self.spec, self.spec.global_batch
-        mine = np.arange(spec.rank * spec.batch_size, (spec.rank + 1) * spec.batch_size)
         while not self.is_over(epoch, position):
             whole = most if self.rows is None else min(most, (self.rows - position) // size)
             if whole:
-                firsts = position + size * np.arange(whole)
-                positions = (firsts[:, None] + mine).reshape(-1)
-                yield Steps(positions, [spec.batch_size] * whole, (firsts + size).tolist(), position)
+                starts = position + size * np.arange(whole)
+                positions = spec.whole_shares(starts).reshape(-1)
+                yield Steps(positions, [spec.batch_size] * whole, (starts + size).tolist(), position)
                 position += whole * size
             elif self.rows is not None:  # the short one at the end
-                first, stop = spec.share(position, self.rows)
-                yield Steps(np.arange(first, stop), [stop - first], [self.rows], position)
+                last = spec.last_share(position, self.rows)
+                yield Steps(last, [len(last)], [self.rows], position)
                 position = self.rows
 
     def count(self, epoch: int) -> int | None:

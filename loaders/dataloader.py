@@ -38,7 +38,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         seed: of the order and of random transforms.
         columns: two names, to get `(x, y)` instead of a dict; None gives the dict.
         rank, world_size: from torch.distributed when it is initialized, else 0 of 1.
-        window_rows: least rows of a shuffle window.
+        window_rows: rows of a shuffle window; None: 200,000, or fewer where these are more than 256 MB of files.
+        lanes: places of the data that a window is taken from. Ranks whose number divides it have lanes of their own: then
+            none decodes what another is given.
     """
 
     def __new__(cls, dataset: Any = None, *args: Any, **kwargs: Any) -> "DataLoader":

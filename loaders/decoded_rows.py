@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,17 +21,28 @@ from forebay.loaders.piece import Piece, Scattered, row_ids
 
 
 class DecodedRows:
-    """A `RowStore` for one pass: holds the windows in use and begins the next."""
+    """A `RowStore` for one pass: holds the windows in use and begins the next.
 
-    def __init__(self, source: Source, plan: Plan, order: EpochOrder, *, threads: int, alone: bool) -> None:
-        """`alone`: all rows of the pass will be asked for here, not some of them on other ranks."""
+    Args:
+        share: (rank, world size) where each position p that is asked for has p % world_size == rank, so that most windows'
+            rows are needed here or not at all; None where any may be asked for.
+    """
+
+    def __init__(
+        self, source: Source, plan: Plan, order: EpochOrder, *, threads: int, share: tuple[int, int] | None
+    ) -> None:
         assert order.windows is not None
-        self.whole = alone and order.shuffle == "window"
         self._source, self._plan, self._order, self._threads = source, plan, order, threads
         self._order_of_reading: WindowOrder = order.windows
+        self.share = share if order.shuffle == "window" else None
+        self.lanes = _lanes_of(self._order_of_reading.lanes, self.share)
         self._held: dict[int, _Window] = {}
+        self._loads: dict[tuple[int, int], _Load] = {}
         self._ahead: ReadAhead[int, list[pa.RecordBatch]] | None = None
-        fragments, ordinals = source.fragments(), order.windows.fragments.tolist()
+        reading = self._reading_order()
+        self._turns = {one: at for at, one in enumerate(reading)} if not source.store.local else {}
+        ordinals = [int(self._order_of_reading.fragments[place]) for _, place in reading]
+        fragments = source.fragments()
         if (
             not source.store.local
         ):  # each request takes its time there: more of them are under way than there are threads
@@ -69,34 +80,41 @@ class DecodedRows:
         """Begin the window that comes next, and more of them while there are threads to do it."""
         order, begun, nbytes = self._order_of_reading, 0, 0
         fragments = self._source.fragments()
-        while window < len(order.firsts) - 1 and (begun == 0 or (begun < self._threads and nbytes < AHEAD_BYTES)):
-            ordinals = order.fragments[order.firsts[window] : order.firsts[window + 1]].tolist()
-            nbytes += sum(fragments[one].nbytes for one in ordinals)
-            begun += len(ordinals)
+        while window < order.windows and (begun == 0 or (begun < self._threads and nbytes < AHEAD_BYTES)):
+            places = [place for _, place in order.reads(window, self.lanes)]
+            nbytes += sum(fragments[int(order.fragments[place])].nbytes for place in places)
+            begun += len(places)
             self._window(window, pool)
             window += 1
 
     def _window(self, window: int, pool: Executor | None) -> "_Window":
         if window not in self._held:
-            order = self._order_of_reading
-            places = range(int(order.firsts[window]), int(order.firsts[window + 1]))
-            coming = [pool.submit(self._load, one) if pool else None for one in places]
-            self._held[window] = _Window(self, places, coming)
+            order, old = self._order_of_reading, self._loads
+            # a fragment that the window before has a part of is decoded once for both
+            self._loads = {one: old.get(one) or _Load(self, one, pool) for one in order.reads(window, self.lanes)}
+            self._held[window] = _Window(self, window, list(self._loads.values()))
             if pool:
                 pool.submit(self._held[window].prepare)  # behind the fragments it waits for: no thread waits for itself
         return self._held[window]
 
+    def _reading_order(self) -> list[tuple[int, int]]:
+        """(lane, place) of all that will be loaded, in the order of its first use."""
+        if self._source.store.local and getattr(self._source, "expect", None) is None:
+            return []
+        order = self._order_of_reading
+        return list(dict.fromkeys(one for window in range(order.windows) for one in order.reads(window, self.lanes)))
+
     def _read(self, ordinal: int) -> list[pa.RecordBatch]:
         return list(self._source.read(self._source.fragments()[ordinal], columns=self._plan.columns))
 
-    def _load(self, place: int) -> list[pa.RecordBatch]:
+    def load(self, lane: int, place: int) -> list[pa.RecordBatch]:
         """The fragment at a place of the reading order, decoded.
 
         Raises:
             DataError: it has another number of rows than the order was made for.
         """
         ordinal = int(self._order_of_reading.fragments[place])
-        batches = self._ahead.take(place) if self._ahead else self._read(ordinal)
+        batches = self._ahead.take(self._turns[lane, place]) if self._ahead else self._read(ordinal)
         fragment, found = self._source.fragments()[ordinal], sum(one.num_rows for one in batches)
         kept = self._order.selection.kept.get(ordinal)
         enough = found == self._order.selection.counts[ordinal] if kept is None else found > int(kept[-1])
@@ -108,38 +126,50 @@ class DecodedRows:
         return batches
 
 
-class _Window:
-    """Some fragments, decoded or being decoded, among whose rows the order moves."""
+class _Load:
+    """A fragment decoded, or being decoded, or to be decoded when it is asked for."""
 
-    def __init__(self, rows: DecodedRows, places: range, coming: list["Future[list[pa.RecordBatch]] | None"]) -> None:
+    def __init__(self, rows: DecodedRows, key: tuple[int, int], pool: Executor | None) -> None:
+        self._rows, self._key, self.place = rows, key, key[1]
+        self._coming = pool.submit(rows.load, *key) if pool else None
+        self._found: list[pa.RecordBatch] | None = None
+
+    def batches(self) -> list[pa.RecordBatch]:
+        """The fragment's record batches; waits for them."""
+        if self._coming is not None:
+            return self._coming.result()
+        if self._found is None:
+            self._found = self._rows.load(*self._key)
+        return self._found
+
+
+class _Window:
+    """Rows that come in one stretch of the order: parts of fragments, decoded or being decoded."""
+
+    def __init__(self, rows: DecodedRows, number: int, loads: list[_Load]) -> None:
         order = rows._order_of_reading
-        self.start, self.stop = int(order.ends[places.start]), int(order.ends[places.stop])
-        self._rows, self._places, self._coming = rows, places, coming
+        self.start, self.stop = order.start(number), order.start(number + 1)
+        self._rows, self._loads = rows, loads
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """Do what can be done before rows are asked for."""
         with self._lock:
-            _ = self._shuffled if self._rows.whole else self._joined
+            _ = self._shuffled if self._rows.share else self._joined
 
     def pieces(
         self, positions: NDArray[np.int64], places: slice | NDArray[np.int64], order: EpochOrder
     ) -> Iterator[Piece]:
         """The rows at `positions`, all of which are in this window."""
-        in_one_run = isinstance(places, slice) and int(positions[-1] - positions[0]) == len(positions) - 1
-        if self._rows.whole:
+        if self._rows.share:
             with self._lock:
                 gatherer, ids = self._shuffled
-            at = positions - self.start
-            if in_one_run:
-                found = gatherer.batches[0].slice(int(at[0]), len(at))
-                yield Piece(found, ids[at[0] : at[-1] + 1], places)
-            else:
-                yield Piece(Scattered(gatherer, np.zeros(len(at), np.int64), at), ids[at], places)
+            yield _taken(gatherer, ids, (positions - self._first) // self._rows.share[1], places)
             return
         with self._lock:
             joined = self._joined
         slots, inside, ids = self._located(joined, positions)
+        in_one_run = isinstance(places, slice) and int(positions[-1] - positions[0]) == len(positions) - 1
         if order.shuffle != "none" or order.selection.kept or not isinstance(places, slice) or not in_one_run:
             yield Piece(Scattered(joined.gatherer, slots, inside), ids, places)
             return
@@ -151,6 +181,12 @@ class _Window:
             yield Piece(batch.slice(first, count), ids[done:end], slice(places.start + done, places.start + end))
             done = end
 
+    @property
+    def _first(self) -> int:
+        """The first position that is asked for here."""
+        rank, world_size = self._rows.share or (0, 1)
+        return self.start + (rank - self.start) % world_size
+
     def _located(
         self, joined: "_Joined", positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
@@ -158,35 +194,39 @@ class _Window:
         at, left = self._rows._order_of_reading.rows(positions)
         fragments = self._rows._order_of_reading.fragments[at]
         rows = self._rows._order.unfiltered(fragments, left)
-        lying = joined.fragment_starts[at - self._places.start] + rows
+        lying = joined.starts[np.searchsorted(joined.places, at)] + rows
         slots = np.searchsorted(joined.batch_starts, lying, side="right") - 1
         return slots, lying - joined.batch_starts[slots], row_ids(fragments, rows)
 
     @cached_property
     def _joined(self) -> "_Joined":
         gatherer = Gatherer(self._rows._plan.source_schema)
+        by_place = {one.place: one for one in self._loads}  # two lanes may have parts of one fragment
         fragment_rows, batch_rows = [], []
-        for place, coming in zip(self._places, self._coming, strict=True):
-            batches = coming.result() if coming is not None else self._rows._load(place)
+        for place in sorted(by_place):
+            batches = by_place[place].batches()
             fragment_rows.append(sum(one.num_rows for one in batches))
             for batch in batches:
                 if batch.num_rows:
                     gatherer.add(batch)
                     batch_rows.append(batch.num_rows)
-        self._coming = [None] * len(self._coming)
+        self._loads = []
         return _Joined(
-            gatherer, offsets_of(np.array(fragment_rows, np.int64)), offsets_of(np.array(batch_rows, np.int64))
+            gatherer,
+            np.array(sorted(by_place), np.int64),
+            offsets_of(np.array(fragment_rows, np.int64)),
+            offsets_of(np.array(batch_rows, np.int64)),
         )
 
     @cached_property
     def _shuffled(self) -> tuple[Gatherer, NDArray[np.uint64]]:
-        """(one record batch of the window's rows in their order, their sample ids).
+        """(one record batch of the rows wanted here in their order, their sample ids).
 
         Taken all at once: a chunk is a thin sample of the window, so that taking chunk by chunk reads nearly all of the
         window's memory for each.
         """
-        joined = self._joined
-        slots, inside, ids = self._located(joined, np.arange(self.start, self.stop))
+        joined, world_size = self._joined, (self._rows.share or (0, 1))[1]
+        slots, inside, ids = self._located(joined, np.arange(self._first, self.stop, world_size))
         gatherer = Gatherer(joined.gatherer.schema)
         gatherer.add(joined.gatherer.take(slots, inside))
         del self._joined
@@ -197,7 +237,25 @@ class _Joined(NamedTuple):
     """A window's record batches."""
 
     gatherer: Gatherer
-    fragment_starts: NDArray[np.int64]
-    """First row of each fragment when all are laid one behind another."""
+    places: NDArray[np.int64]
+    """(K,) places of its fragments in the reading order, ascending."""
+    starts: NDArray[np.int64]
+    """(K + 1,) first row of each of these, when all are laid one behind another."""
     batch_starts: NDArray[np.int64]
     """First row of each record batch, likewise."""
+
+
+def _taken(
+    gatherer: Gatherer, ids: NDArray[np.uint64], at: NDArray[np.int64], places: slice | NDArray[np.int64]
+) -> Piece:
+    """Rows `at` of a gatherer's one record batch."""
+    if isinstance(places, slice) and int(at[-1] - at[0]) == len(at) - 1:
+        return Piece(gatherer.batches[0].slice(int(at[0]), len(at)), ids[at[0] : at[-1] + 1], places)
+    return Piece(Scattered(gatherer, np.zeros(len(at), np.int64), at), ids[at], places)
+
+
+def _lanes_of(lanes: int, share: tuple[int, int] | None) -> list[int]:
+    """The lanes that hold what a rank is asked for."""
+    if share is None or lanes % share[1]:
+        return list(range(lanes))
+    return list(range(share[0], lanes, share[1]))

@@ -37,7 +37,10 @@ class Feed:
         self.spec = spec
         self._mixture = dataset if isinstance(dataset, Mixture) else None
         datasets = dataset.datasets if isinstance(dataset, Mixture) else (dataset,)
-        self.members = [Member(one, spec, number=number) for number, one in enumerate(datasets)]
+        # rows of one data set in its own order: then a rank's positions are each W-th one
+        alone = self._mixture is None and spec.by_length is None and len(datasets[0].selection) >= spec.world_size
+        share = (spec.rank, spec.world_size) if alone else (0, 1) if spec.world_size == 1 else None
+        self.members = [Member(one, spec, number=number, share=share) for number, one in enumerate(datasets)]
         self.ring = Ring(pinned=torch.cuda.is_available(), keep=spec.threads + 4, overwrite=spec.overwrite)
         self._makers = [ChunkMaker(one, spec, self.ring) for one in self.members]
         if any(one.specs != self._makers[0].specs for one in self._makers):

@@ -45,8 +45,10 @@ class FeedOptions:
     """Leave out the last, smaller global batch."""
     seed: int = 0
     """Of the order and of random transforms."""
-    window_rows: int = 200_000
-    """Least rows of a shuffle window."""
+    window_rows: int | None = None
+    """Rows of a shuffle window; None: 200,000, or fewer where these are more than 256 MB of files."""
+    lanes: int = 8
+    """Places of the data that a window is taken from; ranks whose number divides it decode nothing in common."""
     rank: int | None = None
     """This process among `world_size`; both come from torch.distributed when that is initialized."""
     world_size: int | None = None
@@ -113,6 +115,7 @@ def feed_spec(
         rank=rank,
         world_size=world_size,
         window_rows=options.window_rows,
+        lanes=options.lanes,
         by_length=options.batching,
         ragged=options.ragged,
         overwrite=options.overwrite,

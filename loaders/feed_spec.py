@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, StateError
@@ -27,8 +30,11 @@ class FeedSpec:
     """Threads that prepare batches ahead; 0 prepares them when they are asked for."""
     rank: int = 0
     world_size: int = 1
-    window_rows: int = 200_000
-    """Least rows of a shuffle window."""
+    window_rows: int | None = None
+    """Rows of a shuffle window; None: 200,000, or fewer where these are more than 256 MB of files."""
+    lanes: int = 8
+    """Places of the data that a shuffle window is taken from, side by side. Ranks whose number divides it have lanes of
+    their own: then none decodes what another is given."""
     by_length: ByLength | None = None
     """Rows of about the same length in a batch; None: rows as the order gives them."""
     ragged: Ragged = Pad()
@@ -52,7 +58,7 @@ class FeedSpec:
     def identity(self, data: str) -> str:
         """32 hex digits for all that decides which row comes when, beside the seed: data of fingerprint `data`, the shuffle,
         and how rows become batches where that moves them."""
-        order: list[Any] = [self.shuffle, self.window_rows if self.shuffle == "window" else 0]
+        order: list[Any] = [self.shuffle, *([self.window_rows, self.lanes] if self.shuffle == "window" else [])]
         if self.by_length is not None:  # what a batch holds then depends on its greatest number of rows, too
             order += [asdict(self.by_length), self.batch_size]
         return fingerprint(data, order)
@@ -61,21 +67,31 @@ class FeedSpec:
         """Steps of an epoch over `rows` rows: the same number on every rank, known beforehand."""
         return rows // self.global_batch if self.drop_last else -(-rows // self.global_batch)
 
-    def share(self, step_start: int, rows: int) -> tuple[int, int]:
-        """(first, one past the last) position of this rank's part of the global batch that begins at `step_start`.
+    def whole_shares(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(S, batch_size) this rank's positions in each whole global batch that begins at `starts` (S,).
 
-        The last global batch may be short: it is split evenly, the first ranks getting one row more. A rank that would get
-        none repeats one row, so that all ranks make as many steps.
+        A window's lanes take turns, so there a rank takes each W-th position; else a run of its own.
         """
-        stop = min(step_start + self.global_batch, rows)
-        count = stop - step_start
-        if count == self.global_batch:
-            first = step_start + self.rank * self.batch_size
-            return first, first + self.batch_size
-        each, more = divmod(count, self.world_size)
-        first = step_start + self.rank * each + min(self.rank, more)
-        size = each + (self.rank < more)
-        return (first, first + size) if size else (step_start, step_start + 1)
+        mine = np.arange(self.batch_size)
+        if self.shuffle != "window":
+            return starts[:, None] + (self.rank * self.batch_size + mine)
+        return (starts + (self.rank - starts) % self.world_size)[:, None] + self.world_size * mine
+
+    def last_share(self, start: int, rows: int) -> NDArray[np.int64]:
+        """(n,) this rank's positions in the global batch that begins at `start` and ends, short, with the epoch.
+
+        It is split evenly. A rank that would get none repeats a row, so that all ranks make as many steps.
+        """
+        if self.shuffle == "window":
+            mine = np.arange(start + (self.rank - start) % self.world_size, rows, self.world_size)
+            again = (
+                start - self.world_size + (self.rank - start) % self.world_size
+            )  # one that this rank was given before
+        else:
+            each, more = divmod(rows - start, self.world_size)
+            first = start + self.rank * each + min(self.rank, more)
+            mine, again = np.arange(first, first + each + (self.rank < more)), start
+        return mine if len(mine) else np.array([again if again >= 0 else start])
 
 
 @dataclass(frozen=True, slots=True)

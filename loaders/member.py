@@ -21,6 +21,8 @@ from forebay.loaders.mapped_rows import MappedFiles, MappedRows
 from forebay.loaders.piece import RowStore
 from forebay.loaders.stage_writer import RunStages, StageWriter
 
+WINDOW_ROWS, WINDOW_BYTES = 200_000, 256 << 20
+"""A shuffle window has so many rows, or as many as have so many bytes in their files if that is less (images, say)."""
 _PASSES_HELD = 3
 """Passes whose readers are kept: a chunk may end one and begin the next."""
 
@@ -28,7 +30,16 @@ _PASSES_HELD = 3
 class Member:
     """Orders, readers and stages of one data set. What changes is made in the thread that schedules."""
 
-    def __init__(self, dataset: Dataset, spec: FeedSpec, *, number: int = 0, run: RunStages | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: FeedSpec,
+        *,
+        number: int = 0,
+        share: tuple[int, int] | None = None,
+        run: RunStages | None = None,
+    ) -> None:
+        """`share`: (rank, world size) where only each position p with p % world_size == rank will be asked for."""
         self.dataset = dataset
         self.plan: Plan = dataset.plan()
         mapped = dataset.source.random_access
@@ -39,9 +50,11 @@ class Member:
             )
         self.seed = mix_key(spec.seed, number) if number else spec.seed
         """Its own: members' rows have the same ids, and must not draw the same numbers."""
-        self._order_spec = OrderSpec(shuffle=spec.shuffle, seed=self.seed, window_rows=spec.window_rows)
+        self._order_spec = OrderSpec(
+            shuffle=spec.shuffle, seed=self.seed, window_rows=_window_rows(dataset, spec.window_rows), lanes=spec.lanes
+        )
         self._mapped = mapped and spec.shuffle != "window"
-        self._threads, self._alone = spec.threads, spec.world_size == 1
+        self._threads, self._share = spec.threads, share
         self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
         self._passes: OrderedDict[int, RowStore] = OrderedDict()
         self.writer = StageWriter(self.plan, self._path_of, run=run)
@@ -67,7 +80,7 @@ class Member:
             if self._files is not None:
                 found = MappedRows(self._files, order)
             else:
-                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads, alone=self._alone)
+                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads, share=self._share)
             self._passes[number] = found
             while len(self._passes) > _PASSES_HELD:
                 self._passes.popitem(last=False)
@@ -91,6 +104,14 @@ class Member:
 
     def _path_of(self, fragment: int) -> str:
         return self.dataset.source.fragments()[fragment].path
+
+
+def _window_rows(dataset: Dataset, given: int | None) -> int:
+    """Rows of a window: what was asked for, else as many as a file size allows."""
+    if given is not None:
+        return given
+    nbytes = sum(one.nbytes for one in dataset.source.fragments())
+    return max(1, min(WINDOW_ROWS, WINDOW_BYTES * len(dataset.selection) // max(nbytes, 1)))
 
 
 def pass_number(epoch: int, lap: int) -> int:
