@@ -4,7 +4,17 @@ from typing import Any
 
 from forebay.bench.job import Candidate
 
-WORKLOADS = ("tokens", "images", "images_cached", "tabular", "python", "transport", "prep_tabular")
+WORKLOADS = (
+    "tokens",
+    "images",
+    "images_cached",
+    "tabular",
+    "python",
+    "transport",
+    "ragged_text",
+    "prep_tabular",
+    "prep_text",
+)
 """Modules of `forebay.bench.workloads`."""
 
 CORES = 2
@@ -119,6 +129,26 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _of("transport", "SPDL, 2 workers", "spdl_loader", "spdl", workers=2),
         _torchdata("transport", "thread", CORES),
         _torchdata("transport", "stateful", 2),
+    ),
+    "ragged_text": (
+        _of("ragged_text", "limit: bare tokenizer", "limits", processes=CORES),
+        _torch("ragged_text", 0),
+        _torch("ragged_text", 2),
+        _of("ragged_text", "Grain", "grain_loader", "grain", threads=CORES),
+        _of("ragged_text", "SPDL", "spdl_loader", "spdl", threads=CORES),
+        _of("ragged_text", "HF datasets", "hf_datasets", "hf", workers=0),
+        _of("ragged_text", "HF datasets, 2 workers", "hf_datasets", "hf", workers=2),
+        _torchdata("ragged_text", "thread", CORES),
+        _torchdata("ragged_text", "stateful", 2),
+    ),
+    "prep_text": (
+        _of("prep_text", "limit: read and write", "limits", threads=CORES),
+        _of("prep_text", "forebay", "forebay"),
+        _of("prep_text", "Polars streaming", "text_preparation", how="polars"),
+        _of("prep_text", "pyarrow", "text_preparation", how="pyarrow"),
+        _of("prep_text", "pandas", "text_preparation", how="pandas"),
+        _of("prep_text", "datatrove, 2 tasks", "datatrove_preparation", "datatrove", tasks=CORES),
+        _of("prep_text", "HF datasets, map", "hf_datasets", "hf", processes=CORES),
     ),
     "prep_tabular": (
         _of("prep_tabular", "limit: read and write", "limits", threads=CORES),

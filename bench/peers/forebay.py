@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from forebay.bench.datasets.documents import LEAST
 from forebay.bench.datasets.images import image_files
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, MODULUS, table_files
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
@@ -142,6 +143,24 @@ def _plain(dataset: Any, batch: int, workers: int) -> Loader:
         persistent_workers=workers > 0,
     )
     return PerEpoch(lambda number: map(tuple, loader))
+
+
+def prep_text(job: Job) -> Loader:
+    from forebay.bench.peers.preparation import prepared
+
+    def work(source: str, target: str) -> None:
+        import forebay as fb
+        from forebay import transforms as T
+
+        ds = fb.scan(f"{source}/*.parquet").apply(
+            T.NormalizeUnicode("text"),
+            T.TrimText("text", inner=True),
+            T.Where(f"length(text) >= {LEAST}"),
+            T.DropDuplicates("text"),
+        )
+        ds.fit().write(target)
+
+    return prepared(job, work)
 
 
 def prep_tabular(job: Job) -> Loader:

@@ -10,9 +10,11 @@ from forebay.bench.datasets.images import image_files, image_squares
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
+from forebay.bench.peers.packed_text import Documents, Pack
 from forebay.bench.peers.rows_of_table import RowGroups, cut
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tabular as table_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
@@ -87,6 +89,19 @@ def tabular(job: Job, *, threads: int) -> Loader:
     def epoch(number: int) -> Iterator[Any]:
         for group in grain.MapDataset.source(groups).to_iter_dataset(options):
             yield from cut(group, size)
+
+    return PerEpoch(epoch)
+
+
+def ragged_text(job: Job, *, threads: int) -> Loader:
+    """The tokenizer as batch function: it lets go of the interpreter lock, so read threads run it side by side."""
+    documents, size = Documents(job.data_path), job.batch or text_workload.BATCH
+    pack = Pack(job.data_path, parallel=False)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+
+    def epoch(number: int) -> Iterator[Any]:
+        made = grain.MapDataset.source(documents).shuffle(number).batch(size, batch_fn=pack)
+        return iter(made.to_iter_dataset(options))
 
     return PerEpoch(epoch)
 

@@ -13,12 +13,16 @@ import torch
 from datasets import Array3D, Dataset, Features, Sequence, Value
 from torch.utils.data import DataLoader
 
+from forebay.bench.datasets.documents import LEAST
 from forebay.bench.datasets.images import SQUARE, image_files, image_squares
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
+from forebay.bench.peers.packed_text import packed
+from forebay.bench.peers.text_preparation import clean
 from forebay.bench.workloads import images as image_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tabular as table_workload
 from forebay.bench.workloads import tokens as token_workload
 
@@ -147,6 +151,37 @@ def _torch_loader(data: Any, batch: int, workers: int, collate: Any) -> Loader:
     return PerEpoch(lambda number: iter(loader))
 
 
+class Tokenize:
+    """A transform on access: texts to lists of tokens; a batch at once, since the loader asks for rows by batches."""
+
+    def __init__(self, data: Path, *, parallel: bool) -> None:
+        self._data, self._parallel = data, parallel
+        self._tokenizer: Any = None
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        if self._tokenizer is None:
+            self._tokenizer = text_workload.tokenizer(self._data, parallel=self._parallel)
+        return {"ids": [one.ids for one in self._tokenizer.encode_batch_fast(rows["text"])], "number": rows["number"]}
+
+
+def _pack(rows: list[Any]) -> Any:
+    return packed([row["ids"] for row in rows], [row["number"] for row in rows])
+
+
+def ragged_text(job: Job, *, workers: int) -> Loader:
+    file = str(job.data_path / "documents.arrow")
+    data = Dataset(datasets.table.MemoryMappedTable(pa.ipc.open_file(pa.memory_map(file)).read_all(), file))
+    data = data.with_transform(Tokenize(job.data_path, parallel=workers == 0))
+    return _torch_loader(data, job.batch or text_workload.BATCH, workers, _pack)
+
+
+def _write_zstd(data: Any, target: str) -> None:
+    """Its own to_parquet has no zstd."""
+    with pq.ParquetWriter(f"{target}/out.parquet", data.features.arrow_schema, compression="zstd") as out:
+        for table in data.with_format("arrow").iter(65_536):
+            out.write_table(table)
+
+
 class Moments:
     """A `map` function over Arrow tables: sums and squares of log1p, a row a batch."""
 
@@ -187,9 +222,46 @@ def prep_tabular(job: Job, *, processes: int) -> Loader:
         std = np.sqrt(np.array([sums[f"{name}_squares"].sum() for name in FLOATS]) / rows - mean**2)
         Path(target).mkdir(parents=True)
         made = data.map(Scale(mean, std), remove_columns=data.column_names, **how)
-        with pq.ParquetWriter(f"{target}/out.parquet", made.features.arrow_schema, compression="zstd") as out:
-            for table in made.with_format("arrow").iter(65_536):  # its own to_parquet has no zstd
-                out.write_table(table)
+        _write_zstd(made, target)
+        shutil.rmtree(cache)
+
+    return prepared(job, work)
+
+
+class First:
+    """A `filter` function, in one process: texts that did not come before."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, texts: list[str]) -> list[bool]:
+        kept = []
+        for text in texts:
+            kept.append(text not in self._seen)
+            self._seen.add(text)
+        return kept
+
+
+def _clean(rows: dict[str, Any]) -> dict[str, Any]:
+    return {"text": [clean(text) for text in rows["text"]]}
+
+
+def _long_enough(texts: list[str]) -> list[bool]:
+    return [len(text) >= LEAST for text in texts]
+
+
+def prep_text(job: Job, *, processes: int) -> Loader:
+    """A map and a filter in processes, then a filter that remembers, with its cache thrown away between runs."""
+    from forebay.bench.peers.preparation import prepared
+
+    def work(source: str, target: str) -> None:
+        how: dict[str, Any] = {"batched": True, "num_proc": processes}
+        cache, files = f"{target}-cache", sorted(str(one) for one in Path(source).glob("*.parquet"))
+        data = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=cache)
+        made = data.map(_clean, **how).filter(_long_enough, input_columns="text", **how)
+        made = made.filter(First(), input_columns="text", batched=True, load_from_cache_file=False, new_fingerprint="first")
+        Path(target).mkdir(parents=True)
+        _write_zstd(made, target)
         shutil.rmtree(cache)
 
     return prepared(job, work)

@@ -14,6 +14,7 @@ from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers.samples import batches_of, permuted
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
 
@@ -98,6 +99,23 @@ def tabular(job: Job, *, threads: int) -> Loader:
     return PerEpoch(lambda number: in_threads(read, groups, threads))
 
 
+def ragged_text(job: Job, *, processes: int) -> Loader:
+    """The bare tokenizer in as many processes, on texts that are there already; nothing is done with what it finds."""
+    _TEXTS[:] = text_workload.texts(job.data_path).to_pylist()
+    _TOKENIZER[:] = [text_workload.tokenizer(job.data_path, parallel=False)]
+    pool = multiprocessing.get_context("fork").Pool(processes)
+    size = job.batch or text_workload.BATCH
+    return PerEpoch(lambda number: pool.imap(_tokenize, batches_of(permuted(len(_TEXTS), number), size)))
+
+
+_TEXTS: list[str] = []
+_TOKENIZER: list[Any] = []
+
+
+def _tokenize(numbers: Any) -> int:
+    return len(_TOKENIZER[0].encode_batch_fast([_TEXTS[int(at)] for at in numbers]))
+
+
 def transport(job: Job, *, threads: int) -> Loader:
     """A memory copy of the batch."""
     return _copies(transport_workload, job, threads, pages_ahead=_AHEAD * threads)
@@ -118,6 +136,11 @@ def python(job: Job, *, processes: int) -> Loader:
     pool = multiprocessing.get_context("fork").Pool(processes)
     count, size = python_workload.samples(job.data_path), job.batch or python_workload.BATCH
     return PerEpoch(lambda number: pool.imap(_make_samples, batches_of(permuted(count, number), size)))
+
+
+def prep_text(job: Job, *, threads: int) -> Loader:
+    """Bare Parquet: row groups decoded and encoded again with zstd, nothing between."""
+    return prep_tabular(job, threads=threads)
 
 
 def prep_tabular(job: Job, *, threads: int) -> Loader:

@@ -15,7 +15,7 @@ def prepared(job: Job, work: Callable[[str, str], None]) -> Loader:
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         work(job.data, str(target))
-        yield (target,)
+        yield target, job.data
 
     return PerEpoch(epoch)
 

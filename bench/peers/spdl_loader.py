@@ -12,9 +12,11 @@ from forebay.bench.datasets.images import image_files, image_squares
 from forebay.bench.datasets.tokens import open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
+from forebay.bench.peers.packed_text import Documents, Pack
 from forebay.bench.peers.rows_of_table import RowGroups, cut
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tabular as table_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
@@ -101,6 +103,19 @@ def tabular(job: Job, *, threads: int) -> Loader:
     def epoch(number: int) -> Iterator[Any]:
         for group in _batches(range(len(groups)), groups.__getitem__, threads):
             yield from cut(group, size)
+
+    return PerEpoch(epoch)
+
+
+def ragged_text(job: Job, *, threads: int) -> Loader:
+    documents, size = Documents(job.data_path), job.batch or text_workload.BATCH
+    pack = Pack(job.data_path, parallel=False)
+
+    def make(numbers: np.ndarray) -> Any:
+        return pack([documents[at] for at in numbers])
+
+    def epoch(number: int) -> Iterator[Any]:
+        return _batches(samples.batches_of(samples.permuted(len(documents), number), size), make, threads)
 
     return PerEpoch(epoch)
 

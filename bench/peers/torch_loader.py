@@ -12,8 +12,10 @@ from forebay.bench.datasets.tabular import table_files, table_stats
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import samples
+from forebay.bench.peers.packed_text import Documents, Pack
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tabular as table_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
@@ -127,6 +129,14 @@ def transport(job: Job, *, workers: int, side: int = 224) -> Loader:
     return _shuffled(dataset, job.batch or transport_workload.BATCH, workers)
 
 
-def _shuffled(dataset: Any, batch: int, workers: int) -> Loader:
-    loader = DataLoader(dataset, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+def ragged_text(job: Job, *, workers: int) -> Loader:
+    """The tokenizer in the collate function, so that it gets a batch at once; without workers it uses its own threads."""
+    pack = Pack(job.data_path, parallel=workers == 0)
+    return _shuffled(Documents(job.data_path), job.batch or text_workload.BATCH, workers, pack)
+
+
+def _shuffled(dataset: Any, batch: int, workers: int, collate: Any = None) -> Loader:
+    loader: Any = DataLoader(
+        dataset, batch, shuffle=True, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
+    )
     return PerEpoch(lambda number: map(tuple, loader))

@@ -10,9 +10,11 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.peers import torch_loader
+from forebay.bench.peers.packed_text import Documents, Pack
 from forebay.bench.peers.rows_of_table import RowGroups, cut
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tabular as table_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
@@ -38,6 +40,16 @@ def transport(job: Job, *, how: str, workers: int) -> Loader:
     return _made(transport_workload.dataset(job.data_path), job.batch or transport_workload.BATCH, how, workers)
 
 
+def ragged_text(job: Job, *, how: str, workers: int) -> Loader:
+    documents, size = Documents(job.data_path), job.batch or text_workload.BATCH
+    pack = Pack(job.data_path, parallel=workers == 0)
+    if how == "stateful":
+        loader: Any = StatefulDataLoader(documents, size, shuffle=True, num_workers=workers, collate_fn=pack)
+        return PerEpoch(lambda number: iter(loader))
+    made = _nodes(documents, size, how, workers, pack)
+    return PerEpoch(lambda number: _tuples(made))
+
+
 def tabular(job: Job, *, how: str, workers: int) -> Loader:
     if how == "stateful":
         rows = torch_loader.TableBatches(job.data_path, job.batch or table_workload.BATCH)
@@ -58,24 +70,24 @@ def _made(dataset: Any, batch: int, how: str, workers: int) -> Loader:
     return PerEpoch(lambda number: _tuples(made))
 
 
-def _nodes(dataset: Any, batch: int, how: str, workers: int) -> Any:
+def _nodes(dataset: Any, batch: int, how: str, workers: int, collate: Any = default_collate) -> Any:
     """Sampler, batches of numbers, then whole batches made in parallel: its documentation's way to spare queues."""
     numbers = nodes.Batcher(nodes.SamplerWrapper(RandomSampler(dataset)), batch, drop_last=False)
 
-    mapped = nodes.ParallelMapper(numbers, Fetch(dataset), num_workers=workers, method=how, in_order=True)
+    mapped = nodes.ParallelMapper(numbers, Fetch(dataset, collate), num_workers=workers, method=how, in_order=True)
     return nodes.Loader(nodes.Prefetcher(mapped, prefetch_factor=2))
 
 
 class Fetch:
     """A batch of a data set from its numbers; travels to processes."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, collate: Any) -> None:
+        self._dataset, self._collate = dataset, collate
 
     def __call__(self, numbers: list[int]) -> Any:
         if torch.get_num_threads() > 1:
             torch.set_num_threads(1)
-        return default_collate([self._dataset[at] for at in numbers])
+        return self._collate([self._dataset[at] for at in numbers])
 
 
 def _tuples(loader: Any) -> Iterator[Any]:
