@@ -22,8 +22,14 @@ class Candidate:
     """Key of `peer_env.REQUIREMENTS`."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the function takes by keyword: workers, threads, ..."""
+    system: str = ""
+    """What the settings belong to: of several candidates of one system the best is kept. Empty: the name."""
     limit: bool = False
     """Whether this is the workload's physical limit, not a loader."""
+
+    def __post_init__(self) -> None:
+        if not self.system:
+            object.__setattr__(self, "system", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from forebay.bench.results import Row
+from forebay.bench.rows import Row
 from forebay.formats.errors import SpecError
 
 _OURS, _OTHERS = "#0b6e4f", "#9aa5b1"
@@ -20,6 +20,7 @@ def plot(rows: Sequence[Row], directory: Path) -> list[Path]:
     except ImportError as error:
         raise SpecError("plotting needs matplotlib: pip install 'forebay[bench]'") from error
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "forebay"  # the same picture from the same figures
     from matplotlib import pyplot
 
     workloads = list(dict.fromkeys(row.workload for row in rows if row.rate))

@@ -1,4 +1,4 @@
-"""The suite's run: environments, data, each peer's own format, checks, then timing in turns, within the time given."""
+"""The suite's run: environments, data, each peer's own format, checks, then timing in turns."""
 
 import importlib
 import json
@@ -6,22 +6,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from forebay.bench.catalog import CANDIDATES, WORKLOADS
 from forebay.bench.environment import machine, peer_versions
 from forebay.bench.job import Candidate, Job, Mode
-from forebay.bench.measure import Watched, run_job
+from forebay.bench.measure import run_job
 from forebay.bench.peer_env import PeerEnvironment, peer_environment
 from forebay.bench.places import data_home
 from forebay.bench.results import Results
+from forebay.bench.turns import Pace, Run, name_of, time_in_turns
 from forebay.formats.errors import SpecError, UnknownNameError
-
-_START_S = 4.0
-"""What a process costs beside its measuring, about."""
-_QUICK = (0.3, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,27 +34,38 @@ class SuiteOptions:
     quick: bool = False
     """Toy size: shows that all of it runs, not how fast."""
     repeats: int = 3
-    minutes: float | None = None
-    """Time for measuring (making environments, data and formats comes before); None: whole epochs, `repeats` times. With
-    it, runs are of seconds, and turns go on until the time is over."""
+    seconds: float = 2.0
+    """That are timed of a run, after half as many; preparations are timed whole."""
+    epochs: bool = False
+    """Time the whole second epoch of each run instead."""
     timeout_s: float = 300.0
     """Of one run."""
     prepare_only: bool = False
     """Make environments, data and formats, and check; time nothing."""
-    recheck: bool = False
-    """Check peers again that were checked before (with resume); forebay is always checked again."""
 
     def __post_init__(self) -> None:
         for name in self.workloads:
             if name not in WORKLOADS:
                 raise UnknownNameError.of("workload", name, WORKLOADS, where="bench")
-        if self.repeats < 1 or (self.minutes is not None and self.minutes <= 0):
-            raise SpecError(f"repeats is {self.repeats} and minutes is {self.minutes}; expected both above 0")
+        if self.repeats < 1 or self.seconds <= 0:
+            raise SpecError(f"repeats is {self.repeats} and seconds is {self.seconds}; expected both above 0")
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """The workloads to run."""
         return self.workloads or WORKLOADS
+
+    @property
+    def pace(self) -> Pace:
+        """How its runs are timed."""
+        seconds = 0.4 if self.quick else self.seconds
+        return Pace(
+            repeats=self.repeats,
+            warm_s=None if self.epochs else seconds / 2,
+            measure_s=None if self.epochs else seconds,
+            timeout_s=self.timeout_s,
+            quick=self.quick,
+        )
 
     def candidates(self, workload: str) -> list[Candidate]:
         """Those of a workload that are asked for."""
@@ -71,142 +81,118 @@ class SuiteOptions:
         ]
 
 
-Ready = list[tuple[Candidate, PeerEnvironment]]
-
-
 def run_suite(options: SuiteOptions, results: Results, say: Callable[[str], None]) -> None:
     """Measure, adding to `results` as it goes."""
-    before = machine()
-    ready = {name: _ready(options, name, results, say) for name in options.chosen}
-    environments = [environment for made in ready.values() for _, environment in made]
-    versions = {name: found for one in environments for name, found in peer_versions(one).items()}
-    if not options.prepare_only:
-        before["load_average"] = list(os.getloadavg())
-        ends = time.monotonic() + 60 * options.minutes if options.minutes else None
-        for at, made in enumerate(ready.values()):
-            left = None if ends is None else (ends - time.monotonic()) / (len(ready) - at)
-            _time_in_turns(options, made, results, say, left)
-    results.add("machine", **before, peers=versions, load_after=list(os.getloadavg()), quick=options.quick)
+    ready = {}
+    for name in options.chosen:
+        began = time.monotonic()
+        ready[name] = _ready(options, name, results, say)
+        say(f"{name:<14} {len(ready[name])} candidates are ready, after {time.monotonic() - began:.0f} s")
+    if options.prepare_only:
+        return
+    for name, made in ready.items():
+        before, began = machine(), time.monotonic()
+        runs: list[Run] = [
+            (one, environment.python, job_of(one, "time", quick=options.quick)) for one, environment in made
+        ]
+        time_in_turns(options.pace, runs, results, say)
+        versions = {name: found for _, one in made for name, found in peer_versions(one).items()}
+        say(f"{name:<14} measured in {(time.monotonic() - began) / 60:.1f} minutes")
+        results.add(
+            "machine",
+            **before,
+            workloads=[name],
+            peers=versions,
+            load_after=list(os.getloadavg()),
+            quick=options.quick,
+            settings={"repeats": options.repeats, "seconds": options.seconds, "epochs": options.epochs},
+        )
 
 
-def _ready(options: SuiteOptions, workload: str, results: Results, say: Callable[[str], None]) -> Ready:
+def _ready(
+    options: SuiteOptions, workload: str, results: Results, say: Callable[[str], None]
+) -> list[tuple[Candidate, PeerEnvironment]]:
     """The candidates that installed, prepared and ran their check, limits included."""
     made = []
+    prepared: dict[str, str] = {}
     for candidate in options.candidates(workload):
         environment = peer_environment(candidate.environment)
         reason = f"does not install: {environment.reason}" if environment.reason else ""
         if not reason:
-            reason = _prepare(candidate, environment, options, results, quick=True)
-        if not reason and not options.quick:
-            reason = _prepare(candidate, environment, options, results, quick=False)
+            if candidate.peer not in prepared:
+                prepared[candidate.peer] = _prepare_both(candidate, environment, options)
+            reason = prepared[candidate.peer]
         if not reason:
-            reason = _check(candidate, environment, options, results)
+            reason = _check(candidate, environment, results)
         if reason:
-            say(f"{workload:<14} {candidate.name:<34} {reason}")
-            results.add("absent", **_name(candidate), quick=options.quick, reason=reason)
+            say(f"{workload:<14} {candidate.name:<36} {reason}")
+            results.add("absent", **name_of(candidate), quick=options.quick, reason=reason)
         else:
+            _tell_preparation(candidate, options, results)
             made.append((candidate, environment))
     return made
 
 
-def _prepare(
-    candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, results: Results, *, quick: bool
-) -> str:
-    """Make the peer's own format; the reason if it cannot."""
-    job = job_of(candidate, "prepare", quick=quick)
+def _prepare_both(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions) -> str:
+    """The toy size, which checks need, and the full one; the reason if it cannot."""
     if not _has_own_format(candidate):
         return ""
+    reason = _prepare(candidate, environment, options, quick=True)
+    return reason or ("" if options.quick else _prepare(candidate, environment, options, quick=False))
+
+
+def _prepare(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, *, quick: bool) -> str:
+    job = job_of(candidate, "prepare", quick=quick)
     kept = job.prepared_path / "prepared.json"
-    wanted = {"versions": peer_versions(environment)}
+    wanted = _identity(candidate, environment)
     # forebay's own is always made anew: it is what changes from run to run
-    if kept.is_file() and candidate.peer != "forebay":
-        found = json.loads(kept.read_text())
-        if found["versions"] == wanted["versions"]:
-            results.add("prepare", **_name(candidate), quick=quick, **found)
-            return ""
+    if kept.is_file() and candidate.peer != "forebay" and json.loads(kept.read_text())["identity"] == wanted:
+        return ""
     shutil.rmtree(job.prepared_path, ignore_errors=True)
     watched = run_job(environment.python, job, timeout_s=max(options.timeout_s, 600), sample=False)
     if not watched.ok:
         return f"could not prepare: {watched.message['reason']}"
     job.prepared_path.mkdir(parents=True, exist_ok=True)
     size = sum(one.stat().st_size for one in job.prepared_path.rglob("*") if one.is_file())
-    found = {**wanted, "prepare_s": watched.message["prepare_s"], "prepared_bytes": size}
+    found = {"identity": wanted, "prepare_s": watched.message["prepare_s"], "prepared_bytes": size}
     kept.write_text(json.dumps(found))
-    results.add("prepare", **_name(candidate), quick=quick, **found)
     return ""
+
+
+def _tell_preparation(candidate: Candidate, options: SuiteOptions, results: Results) -> None:
+    kept = job_of(candidate, "prepare", quick=options.quick).prepared_path / "prepared.json"
+    if _has_own_format(candidate) and kept.is_file():
+        found = json.loads(kept.read_text())
+        results.add("prepare", **name_of(candidate), quick=options.quick, **found)
 
 
 def _has_own_format(candidate: Candidate) -> bool:
     """Whether the peer's file says how to make one; it can be imported in the peer's environment only."""
-    source = Path(__file__).parent / "peers" / f"{candidate.peer}.py"
-    return f"def prepare_{candidate.workload}(" in source.read_text()
+    return f"def prepare_{candidate.workload}(" in _source("peers", candidate.peer)
 
 
-def _check(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, results: Results) -> str:
-    """Check a small epoch; the reason if it does not even run."""
-    known = results.of("check", **_name(candidate))
-    if known and candidate.peer != "forebay" and not options.recheck:
+def _identity(candidate: Candidate, environment: PeerEnvironment) -> dict[str, Any]:
+    """What a format or a check was made with: versions, and our own code for the peer and the workload."""
+    code = _source("peers", candidate.peer) + _source("workloads", candidate.workload)
+    return {"versions": peer_versions(environment), "code": xxhash.xxh64_hexdigest(code.encode())}
+
+
+def _source(folder: str, module: str) -> str:
+    return (Path(__file__).parent / folder / f"{module}.py").read_text()
+
+
+def _check(candidate: Candidate, environment: PeerEnvironment, results: Results) -> str:
+    """Check a small epoch; the reason if it does not even run. What passed with the same versions and code is known."""
+    wanted = _identity(candidate, environment)
+    known = results.of("check", **name_of(candidate))
+    if known and candidate.peer != "forebay" and known[-1].get("identity") == wanted:
         return ""
     watched = run_job(environment.python, job_of(candidate, "check", quick=True), timeout_s=180, sample=False)
     if not watched.ok:
         return f"fails: {watched.message['reason']}"
     found = {key: value for key, value in watched.message.items() if key != "event"}
-    results.add("check", **_name(candidate), **found)
+    results.add("check", **name_of(candidate), identity=wanted, **found)
     return ""
-
-
-def _time_in_turns(
-    options: SuiteOptions, ready: Ready, results: Results, say: Callable[[str], None], seconds: float | None
-) -> None:
-    """A B A B: every candidate once, then every candidate again, within `seconds` if they are given."""
-    until = None if seconds is None else time.monotonic() + seconds
-    slot = _QUICK if options.quick else (None, None) if seconds is None else _slot(seconds / max(1, len(ready)))
-    turn = 0
-    while ready and (turn < options.repeats if until is None else True):
-        for candidate, environment in ready:
-            if until is not None and time.monotonic() + sum(_slot(0.0)) > until:
-                _say_unreached(results, ready, options, say)
-                return
-            if results.of("time", **_name(candidate), quick=options.quick, turn=turn):
-                continue
-            job = replace(job_of(candidate, "time", quick=options.quick), warm_s=slot[0], measure_s=slot[1])
-            watched = run_job(environment.python, job, timeout_s=options.timeout_s)
-            _keep(results, candidate, watched, quick=options.quick, turn=turn)
-            say(f"{candidate.workload:<14} {candidate.name:<34} {_told(watched)}")
-        turn += 1
-
-
-def _slot(seconds: float) -> tuple[float, float]:
-    """(warming, measuring) seconds of a run that may take `seconds`: two turns if they fit, else one, never too short."""
-    measuring = (seconds / 2 if seconds > 2 * (_START_S + 4.5) else seconds) - _START_S
-    return min(3.0, max(1.0, measuring / 3)), min(8.0, max(2.0, measuring * 2 / 3))
-
-
-def _say_unreached(
-    results: Results,
-    ready: Ready,
-    options: SuiteOptions,
-    say: Callable[[str], None],
-) -> None:
-    for candidate, _ in ready:
-        if not results.of("time", **_name(candidate), quick=options.quick):
-            say(f"{candidate.workload:<14} {candidate.name:<34} not reached in the time given")
-            results.add("absent", **_name(candidate), quick=options.quick, reason="not reached in the time given")
-
-
-def _keep(results: Results, candidate: Candidate, watched: Watched, *, quick: bool, turn: int) -> None:
-    figures: dict[str, Any] = {key: value for key, value in watched.message.items() if key != "event"}
-    results.add(
-        "time",
-        **_name(candidate),
-        quick=quick,
-        turn=turn,
-        ok=watched.ok,
-        peak_pss=watched.peak_pss,
-        peak_without_files=watched.peak_without_files,
-        total_s=watched.total_s,
-        **figures,
-    )
 
 
 def job_of(candidate: Candidate, mode: Mode, *, quick: bool) -> Job:
@@ -221,15 +207,3 @@ def job_of(candidate: Candidate, mode: Mode, *, quick: bool) -> Job:
         settings=candidate.settings,
         limit=candidate.limit,
     )
-
-
-def _name(candidate: Candidate) -> dict[str, Any]:
-    return {"workload": candidate.workload, "candidate": candidate.name, "limit": candidate.limit}
-
-
-def _told(watched: Watched) -> str:
-    if not watched.ok:
-        return f"fails: {watched.message['reason']}"
-    found = watched.message
-    rate = found["samples"] / found["wall_s"]
-    return f"{rate:>12,.0f}/s  {watched.peak_pss / 1e6:>7,.0f} MB  first batch after {found['first_batch_s']:.2f} s"

@@ -5,14 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forebay.bench.results import Row
+from forebay.bench.rows import Row
 from forebay.formats.errors import SpecError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 _HEAD = (
     "| system | {unit}/s | least to most | of the limit | forebay is | {unit}/CPU s | peak MB (PSS) | without files | "
-    "first batch s | from start s | exactly once |"
+    "first batch s | from start s | read MB/1000 | exactly once |"
 )
+_SUMMARY = (
+    "| workload | forebay | best peer | stock torch at its best | physical limit | share of it | peak MB, torch's | "
+    "first batch s, torch's |"
+)
+_NOTHING = "No results are kept yet: `make bench` measures on your machine and writes them here.\n"
 
 
 def table(rows: Sequence[Row], machines: Sequence[dict[str, Any]]) -> str:
@@ -30,16 +35,16 @@ def section(workload: str, rows: Sequence[Row]) -> list[str]:
     head = _HEAD.format(unit=about.UNIT)
     lines = [f"{about.ABOUT}.", "", head, "|---|" + "---:|" * (head.count("|") - 3) + "---|"]
     lines += [_line(row, ours) for row in rows if row.rate]
+    left = [f"{name} {rate:,.0f}" for row in rows for name, rate in row.others]
+    if left:
+        lines += ["", f"Settings tried once and left: {'; '.join(left)}."]
     missing = [f"* {row.candidate}: {row.reason}" for row in rows if not row.rate]
     return lines + (["", "Without figures:", "", *missing] if missing else [])
 
 
 def summary(rows: Sequence[Row]) -> str:
     """The short table of a README: forebay, the best peer and stock torch, a line a workload."""
-    lines = [
-        "| workload | forebay | best peer | stock torch, best setting | physical limit | forebay's share of it |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = [_SUMMARY, "|---|" + "---:|" * (_SUMMARY.count("|") - 2)]
     for workload in dict.fromkeys(row.workload for row in rows):
         here = [one for one in rows if one.workload == workload and one.rate]
         ours = [one for one in here if one.candidate.startswith("forebay")]
@@ -48,15 +53,30 @@ def summary(rows: Sequence[Row]) -> str:
         best = max(ours, key=lambda one: one.rate)
         stock = [one for one in here if one.candidate.startswith("torch,")]
         peers = [one for one in here if one not in ours and one not in stock and not _by_hand(one) and not one.limit]
-        limit = [one for one in here if one.limit]
+        limit = next((one.rate for one in here if one.limit), 0.0)
         unit = importlib.import_module(f"forebay.bench.workloads.{workload}").UNIT
+        torch = max(stock, key=lambda one: one.rate) if stock else None
         lines.append(
             f"| {workload} | {best.rate:,.0f} {unit}/s | {_against(peers, best)} | {_against(stock, best)} | "
-            f"{limit[0].rate:,.0f} | {best.share:.0%} |"
-            if limit
-            else f"| {workload} | {best.rate:,.0f} {unit}/s | {_against(peers, best)} | {_against(stock, best)} | | |"
+            f"{f'{limit:,.0f}' if limit else ''} | {f'{best.share:.0%}' if limit else ''} | "
+            f"{best.peak_bytes / 1e6:,.0f}{f', {torch.peak_bytes / 1e6:,.0f}' if torch else ''} | "
+            f"{best.first_s:.2f}{f', {torch.first_s:.2f}' if torch else ''} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def readme_part(rows: Sequence[Row], machines: Sequence[dict[str, Any]]) -> str:
+    """What stands between README's markers: machine, short table, where the rest is."""
+    if not rows:
+        return _NOTHING
+    one = machines[-1]
+    loads = [float(load[0]) for each in machines for load in (each["load_average"], each["load_after"])]
+    return (
+        f"{one['processor']}, {one['cores']} cores, {one['time'][:10]}, load average {min(loads):.1f} to {max(loads):.1f} with "
+        f"the suite's own; medians of runs in turns. In brackets: how many times faster forebay is.\n\n"
+        f"{summary(rows)}\n"
+        "All systems, settings, spreads and checks: [docs/benchmarks/table.md](docs/benchmarks/table.md). Yours: `make bench`.\n"
+    )
 
 
 def put_between_markers(path: Path, text: str) -> None:
@@ -79,7 +99,7 @@ def _line(row: Row, ours: float) -> str:
     return (
         f"| {row.candidate} | {row.rate:,.0f} | {spread} | {row.share:.0%} | {times} | {row.cpu_rate:,.0f} | "
         f"{row.peak_bytes / 1e6:,.0f} | {row.peak_without_files / 1e6:,.0f} | {row.first_s:.2f} | {row.start_s:.2f} | "
-        f"{once} |"
+        f"{row.read_bytes / 1e6:,.1f} | {once} |"
     )
 
 
@@ -101,15 +121,17 @@ def _against(rows: Sequence[Row], ours: Row) -> str:
 
 
 def _machine(machines: Sequence[dict[str, Any]]) -> list[str]:
+    """A paragraph for each time and place of measuring."""
     lines = []
-    for one in machines[-1:]:
+    for one in machines:
         packages = ", ".join(f"{name} {version}" for name, version in one["packages"].items())
-        peers = ", ".join(f"{name} {version}" for name, version in one.get("peers", {}).items())
-        lines = [
-            f"{one['time']}: {one['processor']}, {one['cores']} cores, {one['memory_bytes'] / 2**30:.0f} GiB; "
-            f"{one['system']}; Python {one['python']}; {packages}. Peers: {peers}.",
+        peers = ", ".join(f"{name} {version}" for name, version in one["peers"].items())
+        how = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
+        lines += [
+            f"{', '.join(one['workloads'])}: {one['time']}; {one['processor']}, {one['cores']} cores, "
+            f"{one['memory_bytes'] / 2**30:.0f} GiB; {one['system']}; Python {one['python']}; forebay {one['forebay']}, "
+            f"{packages}. Peers: {peers}. {how}. "
+            f"Load average before: {one['load_average'][0]:.2f}; after: {one['load_after'][0]:.2f}.",
             "",
-            f"Load average before: {one['load_average'][0]:.2f}; after: {one.get('load_after', [0])[0]:.2f}. "
-            "Rates are medians over runs that took turns; each run is a process of its own.",
         ]
-    return lines
+    return [*lines, "Rates are medians over runs that took turns; each run is a process of its own."]

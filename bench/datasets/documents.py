@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +21,16 @@ _SPACES = (" ", "  ", "\n", "\t", "\u00a0", " \n\n ")
 
 def _words(rng: np.random.Generator) -> np.ndarray:
     """Distinct words of one to five syllables, short ones first, one in twenty with an accent."""
-    onsets = np.array("b c d f g h j k l m n p r s t v w z st tr pl sh ch br".split())
+    onsets = np.array([*"bcdfghjklmnprstvwz", "st", "tr", "pl", "sh", "ch", "br"])
     kernels, accented = np.array(list("aeiou")), np.array(list("éèäöüñç"))
     codas = np.array(["", "", "", "n", "r", "s", "t", "l", "nd"])
     found: dict[str, None] = {}
     while len(found) < WORDS:
         syllables = 1 + min(4, len(found) // 2_000) + int(rng.integers(0, 2))
         word = "".join(
-            str(rng.choice(onsets)) + str(rng.choice(accented if rng.random() < 0.02 else kernels)) + str(rng.choice(codas))
+            str(rng.choice(onsets))
+            + str(rng.choice(accented if rng.random() < 0.02 else kernels))
+            + str(rng.choice(codas))
             for _ in range(syllables)
         )
         found[word] = None
@@ -63,7 +66,7 @@ def write_documents(directory: Path, count: int) -> None:
     (directory / "documents.json").write_text(json.dumps({"count": count}))
 
 
-def _train(texts: list[str]) -> "object":
+def _train(texts: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -35,8 +35,8 @@ def _long_enough(document: Document) -> bool:
     return len(document.text) >= LEAST
 
 
-def _text(document: Document) -> str:
-    return document.text
+def _text(document: Document) -> bytes:
+    return document.text.encode()
 
 
 def _columns(writer: Any, document: Document) -> dict[str, Any]:

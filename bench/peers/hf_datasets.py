@@ -259,7 +259,9 @@ def prep_text(job: Job, *, processes: int) -> Loader:
         cache, files = f"{target}-cache", sorted(str(one) for one in Path(source).glob("*.parquet"))
         data = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=cache)
         made = data.map(_clean, **how).filter(_long_enough, input_columns="text", **how)
-        made = made.filter(First(), input_columns="text", batched=True, load_from_cache_file=False, new_fingerprint="first")
+        made = made.filter(
+            First(), input_columns="text", batched=True, load_from_cache_file=False, new_fingerprint="first"
+        )
         Path(target).mkdir(parents=True)
         _write_zstd(made, target)
         shutil.rmtree(cache)

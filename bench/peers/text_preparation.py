@@ -45,7 +45,11 @@ def pyarrow(source: str, target: str) -> None:
     _, first = np.unique(codes, return_index=True)
     Path(target).mkdir()
     pq.write_table(
-        whole.take(np.sort(first)), f"{target}/out.parquet", compression="zstd", compression_level=1, use_dictionary=False
+        whole.take(np.sort(first)),
+        f"{target}/out.parquet",
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
     )
 
 

@@ -17,8 +17,9 @@ from forebay.bench.workloads.tabular import Oracle as RowOracle
 from forebay.bench.workloads.tabular import samples
 
 BATCH = 1
+TURNS = 2
 UNIT = "rows"
-ABOUT = "5 M Parquet rows of 13 float32 with nulls and 26 int64: fill, log1p, standardize, modulo 100,000, Parquet (zstd) again"
+ABOUT = "2 M Parquet rows of 13 float32 with nulls and 26 int64: fill, log1p, standardize, modulo 100,000, Parquet (zstd) again"
 
 __all__ = ["ABOUT", "BATCH", "UNIT", "Oracle", "contract_faults", "count", "ids", "make_data", "samples"]
 
@@ -27,7 +28,7 @@ def make_data(*, quick: bool) -> Path:
     """The data set's directory, made if it is not there."""
     if quick:
         return made_once("tabular-quick", lambda to: write_table(to, files=2, groups=2, group_rows=8_192))
-    return made_once("tabular-prep", lambda to: write_table(to, files=10, groups=8, group_rows=62_500))
+    return made_once("tabular-prep-2m", lambda to: write_table(to, files=8, groups=4, group_rows=62_500))
 
 
 def count(batch: Any) -> int:

@@ -17,12 +17,13 @@ from forebay.bench.datasets.documents import LEAST, write_unclean
 from forebay.bench.datasets.store import made_once
 
 BATCH = 1
+TURNS = 2
 UNIT = "documents"
 ABOUT = (
-    "100,000 documents of about 150 words in Parquet: NFC, runs of white space to one space, shorter than 200 characters "
+    "60,000 documents of about 150 words in Parquet: NFC, runs of white space to one space, shorter than 200 characters "
     "dropped, exact copies dropped, Parquet (zstd) again"
 )
-DOCUMENTS, QUICK_DOCUMENTS = 100_000, 4_096
+DOCUMENTS, QUICK_DOCUMENTS = 60_000, 4_096
 
 
 def make_data(*, quick: bool) -> Path:
@@ -38,7 +39,9 @@ def samples(data: Path) -> int:
 
 def count(batch: Any) -> int:
     """Documents that were read (limits give the number itself)."""
-    return batch if isinstance(batch, int) else int(json.loads((Path(batch[1]) / "stats.json").read_text())["documents"])
+    return (
+        batch if isinstance(batch, int) else int(json.loads((Path(batch[1]) / "stats.json").read_text())["documents"])
+    )
 
 
 def ids(batch: Any) -> np.ndarray:
