@@ -17,6 +17,7 @@ from forebay.loaders.chunk import Chunk, ChunkMaker, Work
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Batch, Filled
 from forebay.loaders.member import Member, pass_number
+from forebay.loaders.python_pool import PythonPool
 from forebay.loaders.ring import Ring
 
 CHUNK_BYTES = 8 << 20
@@ -40,8 +41,13 @@ class Feed:
         # rows of one data set in its own order: then a rank's positions are each W-th one
         alone = self._mixture is None and spec.by_length is None and len(datasets[0].selection) >= spec.world_size
         share = (spec.rank, spec.world_size) if alone else (0, 1) if spec.world_size == 1 else None
-        self.members = [Member(one, spec, number=number, share=share) for number, one in enumerate(datasets)]
-        self.ring = Ring(pinned=torch.cuda.is_available(), keep=spec.threads + 4, overwrite=spec.overwrite)
+        self._processes = PythonPool(datasets, spec.python_processes) if spec.python_processes else None
+        self._threads = max(spec.threads, spec.python_processes)  # a thread waits for each process
+        run = self._processes.runner if self._processes else lambda number: None
+        self.members = [
+            Member(one, spec, number=number, share=share, run=run(number)) for number, one in enumerate(datasets)
+        ]
+        self.ring = Ring(pinned=torch.cuda.is_available(), keep=self._threads + 4, overwrite=spec.overwrite)
         self._makers = [ChunkMaker(one, spec, self.ring) for one in self.members]
         if any(one.specs != self._makers[0].specs for one in self._makers):
             raise SchemaError("the data sets of the mixture give batches of different shapes or types")
@@ -62,8 +68,10 @@ class Feed:
 
     def epoch(self, epoch: int, position: int) -> Iterator[tuple[Batch, int]]:
         """(batch, rows given by then on all ranks) from `position` to the epoch's end."""
-        threads = self.spec.threads
+        threads = self._threads
         pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-feed") if threads else None
+        if self._processes is not None:
+            self._processes.start()
         for member in self.members:
             member.begin()
         make = self._makers[0].make
@@ -89,7 +97,7 @@ class Feed:
         if pool is None:
             yield from map(work, chunks)
         else:
-            yield from in_order(pool, work, chunks, ahead=self.spec.threads + 2)
+            yield from in_order(pool, work, chunks, ahead=self._threads + 2)
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
         for steps in self.batching.steps(epoch, position, self._batches_a_chunk):

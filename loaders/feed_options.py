@@ -14,7 +14,9 @@ from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.by_length import ByLength
 from forebay.loaders.device_delivery import device_of
 from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.python_pool import packed
 from forebay.loaders.ragged import Packed, Pad
+from forebay.transforms.map_batches import MapBatches
 
 _NOT_HERE = {
     "sampler": "order comes from shuffle= and seed=, and ranks are told apart by rank= and world_size=",
@@ -60,6 +62,8 @@ class FeedOptions:
     """Batches are tuples of these columns; None: dicts of all."""
     overwrite: bool = False
     """A batch's memory may be written again once the next batch is asked for."""
+    python_processes: int = 0
+    """Processes that run the functions of `map_batches`, instead of the threads, where they take turns at the interpreter."""
     to: torch.device | str | None = None
     """"cuda": batches come on the GPU, copied on a stream of their own one chunk ahead."""
 
@@ -103,6 +107,8 @@ def feed_spec(
     dataset: Dataset | Mixture, options: FeedOptions, *, batch_size: int, shuffle: bool | str | None
 ) -> FeedSpec:
     """What the feed is asked for, with what is known now: the data's kind, this process's rank."""
+    if options.python_processes:
+        _check_functions(dataset, options.python_processes)
     if options.batching is not None and isinstance(dataset, Mixture):
         raise SpecError("batching=ByLength(...) sorts the rows of one data set; it cannot sort those of a mixture")
     rank, world_size = _rank_and_world(options)
@@ -112,6 +118,7 @@ def feed_spec(
         seed=options.seed,
         drop_last=options.drop_last,
         threads=options.num_workers,
+        python_processes=options.python_processes,
         rank=rank,
         world_size=world_size,
         window_rows=options.window_rows,
@@ -120,6 +127,16 @@ def feed_spec(
         ragged=options.ragged,
         overwrite=options.overwrite,
     )
+
+
+def _check_functions(dataset: Dataset | Mixture, processes: int) -> None:
+    datasets = dataset.datasets if isinstance(dataset, Mixture) else (dataset,)
+    if not any(isinstance(one, MapBatches) for each in datasets for one in each.graph.transforms):
+        raise SpecError(
+            f"python_processes is {processes}, and the data set has no Python function for them (.map_batches); compiled "
+            "transforms run side by side in threads: num_workers is how many"
+        )
+    packed(datasets)
 
 
 def _shuffle(given: bool | str | None, dataset: Dataset | Mixture) -> Shuffle:

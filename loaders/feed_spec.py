@@ -28,6 +28,8 @@ class FeedSpec:
     drop_last: bool = False
     threads: int = 0
     """Threads that prepare batches ahead; 0 prepares them when they are asked for."""
+    python_processes: int = 0
+    """Processes that run the functions of `map_batches`; 0 runs them in the threads."""
     rank: int = 0
     world_size: int = 1
     window_rows: int | None = None
@@ -47,6 +49,8 @@ class FeedSpec:
             raise SpecError(f"batch_size is {self.batch_size!r}; expected a whole number of at least 1")
         if self.threads < 0:
             raise SpecError(f"num_workers is {self.threads}; expected 0 or more threads")
+        if self.python_processes < 0:
+            raise SpecError(f"python_processes is {self.python_processes}; expected 0 (none) or more")
         if not 0 <= self.rank < self.world_size:
             raise SpecError(f"rank is {self.rank} of world_size {self.world_size}; expected 0 <= rank < world_size")
 

@@ -57,7 +57,7 @@ class Member:
         self._threads, self._share = spec.threads, share
         self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
         self._passes: OrderedDict[int, RowStore] = OrderedDict()
-        self.writer = StageWriter(self.plan, self._path_of, run=run)
+        self.writer = StageWriter(self.plan, self._path_of, run=run if self.plan.opaque else None)
 
     @property
     def rows(self) -> int:

@@ -3,21 +3,25 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.engine.gather import Gatherer
 from forebay.engine.run_stages import ROW_BITS
+
+if TYPE_CHECKING:
+    from forebay.engine.gather import (
+        Gatherer,  # and numba with it, which a process that only runs Python can do without
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Scattered:
     """Rows of several record batches, not copied yet."""
 
-    gatherer: Gatherer
+    gatherer: "Gatherer"
     slots: NDArray[np.int64]
     rows: NDArray[np.int64]
 

@@ -26,6 +26,7 @@ class StageWriter:
     Attributes:
         specs: columns of a fixed shape, which are written straight into slots.
         loose: columns whose rows vary in length (text, bytes, lists); they come as a record batch.
+        first: stages before the one that writes to slots.
     """
 
     def __init__(self, plan: Plan, path_of: Callable[[int], str], *, run: RunStages | None = None) -> None:
@@ -43,9 +44,9 @@ class StageWriter:
         while stages and stages[-1].label == "Select" and _all_wanted(stages[:-1], plan.schema):
             stages = stages[:-1]  # columns are picked by name below; nothing has to be built for that
         self._last: Any = stages[-1] if stages and isinstance(stages[-1], SlotStage) else None
-        self._first = stages[:-1] if self._last else stages
+        self.first = stages[:-1] if self._last else stages
         self._written = frozenset(self._last.tensors()) & frozenset(self.specs) if self._last else frozenset()
-        alone = not self._first and not self.loose and self._written == frozenset(self.specs)
+        alone = not self.first and not self.loose and self._written == frozenset(self.specs)
         self._gathers = alone and isinstance(self._last, GatherStage)
 
     def write(self, piece: Piece, rows: Rows, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
@@ -69,8 +70,8 @@ class StageWriter:
                 self._last.gather_into(where, rows, out)
                 return None
         batch = piece.batch()
-        if self._first:
-            batch = self._run(self._first, batch, rows, self._path_of)
+        if self.first:
+            batch = self._run(self.first, batch, rows, self._path_of)
         if self._last is not None:
             try:
                 self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
