@@ -64,12 +64,10 @@ class ElementWise(Protocol):
         """For each column it changes, what it does."""
 
 
-def fill_null(value: float, type: pa.DataType) -> list[Instruction]:
-    return [Instruction(kernel.FILL_NULL, *_parameters((value,), type))]
-
-
-def fill_nan(value: float) -> Instruction:
-    return curve(curves.FILL_NAN, [value])
+def fill_null(value: float, type: pa.DataType, *, nan: bool = False) -> list[Instruction]:
+    """Null, and where asked for NaN, becomes `value`."""
+    code = kernel.FILL_ALL if nan and pa.types.is_floating(type) else kernel.FILL_NULL
+    return [Instruction(code, *_parameters((value,), type))]
 
 
 def clip(low: float, high: float, type: pa.DataType) -> Instruction:
@@ -77,7 +75,7 @@ def clip(low: float, high: float, type: pa.DataType) -> Instruction:
 
 
 def affine(minus: float, times: float, plus: float = 0.0) -> Instruction:
-    """(x - minus) * times + plus, in double precision."""
+    """(x - minus) * times + plus, in double precision; of an integer column as float32."""
     return Instruction(kernel.AFFINE, (minus, times, plus))
 
 

@@ -163,7 +163,7 @@ class ColumnsStage:
     def _call(self, table: NDArray[np.int64], n: int, take: NDArray[np.int64] | None) -> None:
         program, status = self._program, np.zeros(len(table), np.int64)
         index = _IN_ORDER if take is None else np.ascontiguousarray(take, np.int64)
-        scratch = np.empty(kernel.SCRATCH, np.uint8)
+        scratch = _scratch()
         code, f, i = program.code, program.f, program.i
         kernel.run_columns_into(table, code, f, i, index, take is not None, n, _CALLS, scratch, _NO_BAD, status)
         if not status.any():
@@ -199,6 +199,13 @@ class _Program:
             self.table[row, kernel.SRC_TYPE], self.table[row, kernel.DST_TYPE] = STORED[lane.start], STORED[lane.type]
             self.table[row, kernel.FIRST], self.table[row, kernel.LAST] = first, last
             first = last
+
+
+def _scratch() -> NDArray[np.uint8]:
+    # a block that begins within a cache line makes each load of a whole vector touch two
+    room = np.empty(kernel.SCRATCH + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : first + kernel.SCRATCH]
 
 
 def _address(array: NDArray[Any]) -> int:

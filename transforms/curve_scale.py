@@ -30,7 +30,7 @@ class Log1p:
 
     kind: ClassVar[Kind] = "row"
     family: ClassVar[str] = "columns"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 

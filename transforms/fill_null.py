@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from forebay.formats.errors import SchemaError, SpecError
-from forebay.transforms.column_chain import Chain, bounds, fill_nan, fill_null
+from forebay.transforms.column_chain import Chain, bounds, fill_null
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, textual, typed
 from forebay.transforms.fuse_single import bind_alone
 from forebay.transforms.moments import Moments
@@ -84,10 +84,7 @@ class FillNull:
             value = self._value(schema.field(name), state)
             if textual(one):
                 raise NotImplementedError  # text is filled by `bind`
-            steps = fill_null(value, one)
-            if self.nan and pa.types.is_floating(one):
-                steps.append(fill_nan(value))
-            made[name] = Chain(tuple(steps), one, fills=True)
+            made[name] = Chain(tuple(fill_null(value, one, nan=self.nan)), one, fills=True)
         return made
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from forebay.formats.errors import SpecError
-from forebay.transforms.column_chain import Chain, affine, clip, convert, floating
+from forebay.transforms.column_chain import Chain, affine, clip, floating
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, typed
 from forebay.transforms.fuse_single import bind_alone
 from forebay.transforms.moments import Moments
@@ -162,10 +162,8 @@ def _scaled_schema(spec: Any, schema: pa.Schema) -> pa.Schema:
 
 def _chain(type: pa.DataType, minus: float, times: float, plus: float = 0.0) -> Chain:
     after = floating(type)
-    # an integer is exact as a double, so it is scaled as one and rounded once
-    work = pa.float64() if pa.types.is_integer(type) else type
-    steps = [*convert(type, work), affine(minus, times, plus), *convert(work, after)]
-    return Chain(tuple(steps), after)
+    # an integer is scaled as a double and rounded once, to float32
+    return Chain((affine(minus, times, plus),), after)
 
 
 def _mean_and_deviation(found: Mapping[str, Any]) -> State:

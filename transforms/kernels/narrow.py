@@ -27,12 +27,12 @@ def _narrow(source, start, step, out):
 
 _SIGNATURE = types.int64(
     types.CPointer(types.int64), types.int64, types.int64, types.CPointer(types.int64), types.int64,
-    types.CPointer(types.int64),
+    types.CPointer(types.int64), types.int64,
 )  # fmt: skip
 
 
 @cfunc(_SIGNATURE, cache=True)
-def load_into(source, kind, start, take, n, out):
+def load_into(source, kind, start, take, n, out, unused):
     """n values of type `kind` from row `start` on, or from the rows `take` unless that is a null pointer."""
     far = 1 << 57
     plain, rows = carray(source, far), carray(take, far)
@@ -54,11 +54,17 @@ def load_into(source, kind, start, take, n, out):
 
 @cfunc(
     types.int64(
-        types.CPointer(types.int64), types.int64, types.int64, types.int64, types.int64, types.CPointer(types.int64)
+        types.CPointer(types.int64),
+        types.int64,
+        types.int64,
+        types.int64,
+        types.int64,
+        types.CPointer(types.int64),
+        types.int64,
     ),
     cache=True,
 )
-def store_into(out, kind, start, step, n, source):
+def store_into(out, kind, start, step, n, source, unused):
     """n values to every `step`-th place of `out`, from place `start` on; what does not fit is cut to the low bits."""
     plain = carray(out, 1 << 57)
     if kind == U32:
