@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,18 @@ def mix_key(*parts: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
         state ^= state >> 31
     return state
+
+
+class Read(NamedTuple):
+    """Rows of a fragment that a window has."""
+
+    lane: int
+    place: int
+    """The fragment's place in the reading order."""
+    first: int
+    """The first row, counted in rows that are left after filters."""
+    stop: int
+    """One past the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,10 @@ class WindowOrder:
         places = np.searchsorted(self.ends, lying, side="right") - 1
         return places, lying - self.ends[places]
 
-    def reads(self, number: int, lanes: Sequence[int]) -> list[tuple[int, int]]:
-        """(lane, place in `fragments`) of all that a window has of these lanes. What is behind the lanes is of lane -1."""
+    def reads(self, number: int, lanes: Sequence[int]) -> "list[Read]":
+        """What a window has of these lanes, and of what is behind all lanes (as lane -1)."""
         if not self.window:
-            return [(0, number)]
+            return [Read(0, number, 0, int(self.ends[number + 1] - self.ends[number]))]
         start, per = number * self.window, self._body // self.lanes
         first, last = start // self.lanes, min(start + self.window, self._body) // self.lanes
         ranges = [(lane, lane * per + first, lane * per + last) for lane in lanes]
@@ -109,7 +121,9 @@ class WindowOrder:
         for lane, low, high in ranges:
             if low < high:
                 places = np.searchsorted(self.ends, [low, high - 1], side="right") - 1
-                found += [(lane, place) for place in range(int(places[0]), int(places[1]) + 1)]
+                for place in range(int(places[0]), int(places[1]) + 1):
+                    begin, end = int(self.ends[place]), int(self.ends[place + 1])
+                    found.append(Read(lane, place, max(low, begin) - begin, min(high, end) - begin))
         return found
 
     @property

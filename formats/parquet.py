@@ -25,8 +25,9 @@ _NOT_PLAIN = re.compile(r"!=|nan|\w\(|\)\s*[=<>]|[=<>]=?\s*\(", re.IGNORECASE)
 class ParquetReader:
     """Reads the columns that are asked for, and no row group whose statistics exclude the filter."""
 
-    batch_rows: int = 65_536
-    """Rows decoded at a time: bounds memory where a file has row groups of a million rows."""
+    batch_rows: int = 32_768
+    """Rows decoded at a time: bounds memory where a file has row groups of a million rows, and who needs the first rows of
+    a group gets them sooner."""
     _footers: Footers = field(default_factory=Footers, init=False, repr=False, compare=False)
 
     def layout(self, store: Store, path: str) -> Layout:

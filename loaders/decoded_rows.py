@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.gather import Gatherer
-from forebay.engine.order import WindowOrder, offsets_of
+from forebay.engine.order import Read, WindowOrder
 from forebay.engine.plan import Plan
 from forebay.engine.read_ahead import AHEAD_BYTES, ReadAhead
-from forebay.formats.errors import DataError
+from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.source import Source
+from forebay.loaders.fragment_rows import FragmentRows
 from forebay.loaders.piece import Piece, Scattered, row_ids
 
 
@@ -37,11 +38,11 @@ class DecodedRows:
         self.share = share if order.shuffle == "window" else None
         self.lanes = _lanes_of(self._order_of_reading.lanes, self.share)
         self._held: dict[int, _Window] = {}
-        self._loads: dict[tuple[int, int], _Load] = {}
+        self._loads: dict[tuple[int, int], FragmentRows] = {}
         self._ahead: ReadAhead[int, list[pa.RecordBatch]] | None = None
         reading = self._reading_order()
         self._turns = {one: at for at, one in enumerate(reading)} if not source.store.local else {}
-        ordinals = [int(self._order_of_reading.fragments[place]) for _, place in reading]
+        ordinals = [self.ordinal(place) for _, place in reading]
         fragments = source.fragments()
         if (
             not source.store.local
@@ -60,8 +61,11 @@ class DecodedRows:
         for window in [one for one in self._held if one < oldest]:
             del self._held[window]
         wanted = range(order.window_at(low), order.window_at(high) + 1)
+        known = wanted[-1] in self._held
         found = [self._window(window, pool) for window in wanted]
-        if pool is not None:
+        if (
+            pool is not None and known
+        ):  # not with the window's first rows: these would wait in line behind the next window
             self._begin_next(wanted[-1] + 1, pool)
         return found
 
@@ -81,18 +85,20 @@ class DecodedRows:
         order, begun, nbytes = self._order_of_reading, 0, 0
         fragments = self._source.fragments()
         while window < order.windows and (begun == 0 or (begun < self._threads and nbytes < AHEAD_BYTES)):
-            places = [place for _, place in order.reads(window, self.lanes)]
-            nbytes += sum(fragments[int(order.fragments[place])].nbytes for place in places)
+            places = [one.place for one in order.reads(window, self.lanes)]
+            nbytes += sum(fragments[self.ordinal(place)].nbytes for place in places)
             begun += len(places)
             self._window(window, pool)
             window += 1
 
     def _window(self, window: int, pool: Executor | None) -> "_Window":
         if window not in self._held:
-            order, old = self._order_of_reading, self._loads
+            reads, old = self._order_of_reading.reads(window, self.lanes), self._loads
             # a fragment that the window before has a part of is decoded once for both
-            self._loads = {one: old.get(one) or _Load(self, one, pool) for one in order.reads(window, self.lanes)}
-            self._held[window] = _Window(self, window, list(self._loads.values()))
+            self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
+            for one in reads:
+                self._loads[one[:2]].expect(self._stored(one), pool)
+            self._held[window] = _Window(self, window, [(one, self._loads[one[:2]]) for one in reads])
             if pool:
                 pool.submit(self._held[window].prepare)  # behind the fragments it waits for: no thread waits for itself
         return self._held[window]
@@ -102,51 +108,38 @@ class DecodedRows:
         if self._source.store.local and getattr(self._source, "expect", None) is None:
             return []
         order = self._order_of_reading
-        return list(dict.fromkeys(one for window in range(order.windows) for one in order.reads(window, self.lanes)))
+        return list(
+            dict.fromkeys(one[:2] for window in range(order.windows) for one in order.reads(window, self.lanes))
+        )
+
+    def ordinal(self, place: int) -> int:
+        """The fragment at a place of the reading order."""
+        return int(self._order_of_reading.fragments[place])
+
+    def _stored(self, read: Read) -> tuple[int, int]:
+        """A read's range in rows as they are stored, before filters."""
+        kept = self._order.selection.kept.get(self.ordinal(read.place))
+        return (read.first, read.stop) if kept is None else (int(kept[read.first]), int(kept[read.stop - 1]) + 1)
+
+    def _load(self, read: Read) -> FragmentRows:
+        ordinal = self.ordinal(read.place)
+        fragment, kept = self._source.fragments()[ordinal], self._order.selection.kept.get(ordinal)
+        rows = None if kept is not None else int(self._order.selection.counts[ordinal])
+        ahead, turn = self._ahead, self._turns.get((read.lane, read.place), 0)
+
+        def begin() -> Iterator[pa.RecordBatch]:
+            return iter(ahead.take(turn)) if ahead else self._source.read(fragment, columns=self._plan.columns)
+
+        return FragmentRows(begin, rows, f"{fragment.path}: fragment {ordinal}")
 
     def _read(self, ordinal: int) -> list[pa.RecordBatch]:
         return list(self._source.read(self._source.fragments()[ordinal], columns=self._plan.columns))
-
-    def load(self, lane: int, place: int) -> list[pa.RecordBatch]:
-        """The fragment at a place of the reading order, decoded.
-
-        Raises:
-            DataError: it has another number of rows than the order was made for.
-        """
-        ordinal = int(self._order_of_reading.fragments[place])
-        batches = self._ahead.take(self._turns[lane, place]) if self._ahead else self._read(ordinal)
-        fragment, found = self._source.fragments()[ordinal], sum(one.num_rows for one in batches)
-        kept = self._order.selection.kept.get(ordinal)
-        enough = found == self._order.selection.counts[ordinal] if kept is None else found > int(kept[-1])
-        if not enough:
-            raise DataError(
-                f"{fragment.path}: fragment {ordinal} has {found} rows, which is not what was found when the data set was "
-                "opened; the file has changed since, or is not the one that the manifest names"
-            )
-        return batches
-
-
-class _Load:
-    """A fragment decoded, or being decoded, or to be decoded when it is asked for."""
-
-    def __init__(self, rows: DecodedRows, key: tuple[int, int], pool: Executor | None) -> None:
-        self._rows, self._key, self.place = rows, key, key[1]
-        self._coming = pool.submit(rows.load, *key) if pool else None
-        self._found: list[pa.RecordBatch] | None = None
-
-    def batches(self) -> list[pa.RecordBatch]:
-        """The fragment's record batches; waits for them."""
-        if self._coming is not None:
-            return self._coming.result()
-        if self._found is None:
-            self._found = self._rows.load(*self._key)
-        return self._found
 
 
 class _Window:
     """Rows that come in one stretch of the order: parts of fragments, decoded or being decoded."""
 
-    def __init__(self, rows: DecodedRows, number: int, loads: list[_Load]) -> None:
+    def __init__(self, rows: DecodedRows, number: int, loads: list[tuple[Read, FragmentRows]]) -> None:
         order = rows._order_of_reading
         self.start, self.stop = order.start(number), order.start(number + 1)
         self._rows, self._loads = rows, loads
@@ -194,29 +187,21 @@ class _Window:
         at, left = self._rows._order_of_reading.rows(positions)
         fragments = self._rows._order_of_reading.fragments[at]
         rows = self._rows._order.unfiltered(fragments, left)
-        lying = joined.starts[np.searchsorted(joined.places, at)] + rows
-        slots = np.searchsorted(joined.batch_starts, lying, side="right") - 1
-        return slots, lying - joined.batch_starts[slots], row_ids(fragments, rows)
+        ids = row_ids(at, rows).view(np.int64)
+        slots = np.searchsorted(joined.starts, ids, side="right") - 1
+        return slots, ids - joined.starts[slots], row_ids(fragments, rows)
 
     @cached_property
     def _joined(self) -> "_Joined":
-        gatherer = Gatherer(self._rows._plan.source_schema)
-        by_place = {one.place: one for one in self._loads}  # two lanes may have parts of one fragment
-        fragment_rows, batch_rows = [], []
-        for place in sorted(by_place):
-            batches = by_place[place].batches()
-            fragment_rows.append(sum(one.num_rows for one in batches))
-            for batch in batches:
-                if batch.num_rows:
-                    gatherer.add(batch)
-                    batch_rows.append(batch.num_rows)
+        found = {}
+        for read, load in self._loads:
+            for first, batch in load.take(self._rows._stored(read)):
+                found[read.place << ROW_BITS | first] = batch  # two lanes may have parts of one fragment
+        gatherer, starts = Gatherer(self._rows._plan.source_schema), sorted(found)
+        for start in starts:
+            gatherer.add(found[start])
         self._loads = []
-        return _Joined(
-            gatherer,
-            np.array(sorted(by_place), np.int64),
-            offsets_of(np.array(fragment_rows, np.int64)),
-            offsets_of(np.array(batch_rows, np.int64)),
-        )
+        return _Joined(gatherer, np.array(starts, np.int64))
 
     @cached_property
     def _shuffled(self) -> tuple[Gatherer, NDArray[np.uint64]]:
@@ -237,12 +222,8 @@ class _Joined(NamedTuple):
     """A window's record batches."""
 
     gatherer: Gatherer
-    places: NDArray[np.int64]
-    """(K,) places of its fragments in the reading order, ascending."""
     starts: NDArray[np.int64]
-    """(K + 1,) first row of each of these, when all are laid one behind another."""
-    batch_starts: NDArray[np.int64]
-    """First row of each record batch, likewise."""
+    """(K,) place of each in the reading order and its first row, as one number (`place << ROW_BITS | row`), ascending."""
 
 
 def _taken(

@@ -107,15 +107,17 @@ def test_ranks_whose_number_divides_the_lanes_need_only_lanes_of_their_own(
     for number in range(order.windows):
         positions = np.arange(order.start(number), order.start(number + 1))
         for rank in range(world):
-            needed = order.rows(positions[positions % world == rank])[0]
-            read = {place for _, place in order.reads(number, range(rank, lanes, world))}
-            assert set(needed.tolist()) <= read
+            places, rows = order.rows(positions[positions % world == rank])
+            read = order.reads(number, range(rank, lanes, world))
+            held = {(one.place, row) for one in read for row in range(one.first, one.stop)}
+            assert set(zip(places.tolist(), rows.tolist(), strict=True)) <= held
+            assert len(held) <= len(places) + lanes
 
 
 def test_ranks_read_each_fragment_once_apart_from_where_lanes_meet() -> None:
     order = window_order(np.full(64, 1000), seed=3, epoch=0, shuffle=True, window_rows=4000, lanes=8)
     read = [
-        {place for number in range(order.windows) for _, place in order.reads(number, range(rank, 8, 4))}
+        {one.place for number in range(order.windows) for one in order.reads(number, range(rank, 8, 4))}
         for rank in range(4)
     ]
     assert [len(one) for one in read] == [16] * 4
