@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from forebay.engine.order import Shuffle, WindowOrder, mix_key, offsets_of, permute, window_order
 from forebay.engine.selection import Selection
 
-_SAMPLE = 65_536
+_SAMPLE, _STRETCH, _FEWEST = 65_536, 1024, 64
+"""Rows that the mixing is measured by, rows of a stretch of these, and how few rows cannot be judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,16 +60,23 @@ class EpochOrder:
         return self.offsets[self.windows.fragments[places]] + rows
 
     def mixing(self) -> float:
-        """How far apart rows lie in the source that come one after another here, over what a perfect shuffle gives (a third
-        of all rows): 0 for neighbours that stay neighbours, about 1 for a full shuffle. From a sample of positions."""
-        if self.rows < 3:
+        """How near in the source those rows lie that come near one another here: 0 where neighbours stay neighbours, about
+        1 where they are as far apart as in a full shuffle.
+
+        Of stretches of B rows that follow one another, sorted by where they lie in the source, the median gap between
+        neighbours, over that of B rows drawn from all n: ln 2 * n / B. A window of w rows gives about w / n, from however
+        many places these are. B is about a thousand, a batch's size, and less where there are few rows.
+        """
+        if self.rows < _FEWEST:
             return 1.0
-        if self.rows <= _SAMPLE:
-            at = np.arange(self.rows - 1)
-        else:
-            at = permute(self.rows - 1, mix_key(self.key, 1), np.arange(_SAMPLE))
-        apart = np.abs(self.source_positions(at + 1) - self.source_positions(at)) - 1
-        return float(apart.mean() / (self.rows / 3))
+        length = min(_STRETCH, int(np.sqrt(self.rows)))
+        stretches = self.rows // length
+        chosen = permute(stretches, mix_key(self.key, 1), np.arange(min(stretches, _SAMPLE // length)))
+        at = chosen[:, None] * length + np.arange(length)
+        lying = np.sort(self.source_positions(at.reshape(-1)).reshape(at.shape), axis=1)
+        gap = float(np.median(np.diff(lying, axis=1))) - 1  # rows between two neighbours: none where all stay together
+        full = np.log(2) * (self.rows + 1) / (length + 1) - 1
+        return float(gap / max(full, 1.0))
 
     def unfiltered(self, fragments: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """From rows that are left in a fragment to rows of the fragment."""

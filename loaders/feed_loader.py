@@ -12,9 +12,11 @@ from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.columns_out import list_of_numbers
 from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.device_delivery import delivery_to
+from forebay.loaders.double_sharding import refuse_torch_workers
 from forebay.loaders.feed import Feed
 from forebay.loaders.feed_options import FeedOptions, feed_spec, read_options
 from forebay.loaders.feed_spec import FeedState
+from forebay.loaders.first_batch import check_first_batch
 from forebay.loaders.frameworks.accelerate import active_in_accelerate
 
 
@@ -91,7 +93,8 @@ class FeedLoader(DataLoader):
         self._at.epoch, self._at.position = found.epoch, found.position
 
     def shuffle_quality(self) -> float:
-        """How well this epoch's order mixes the rows: 0 not at all, about 1 like a perfect shuffle."""
+        """How far this epoch's order parts rows that lie near one another in the files: 0 not at all, 0.1 a tenth as far as
+        a full shuffle does, about 1 like that. A window of w of n rows gives about w / n. Of a mixture: its first member's."""
         return self._made().order(self._at.epoch).mixing()
 
     def _made(self) -> Feed:
@@ -105,9 +108,20 @@ class FeedLoader(DataLoader):
         if at.position and feed.batching.is_over(at.epoch, at.position):
             at.epoch, at.position = at.epoch + 1, 0
         with active_in_accelerate(self):
-            for batch, position in feed.epoch(at.epoch, at.position):
+            for batch, position in self._checked(feed.epoch(at.epoch, at.position)):
                 at.position = position
                 yield batch if columns is None else tuple(batch[name] for name in columns)
+
+    def _checked(self, batches: Iterator[tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
+        """The batches, of which the first is looked at."""
+        refuse_torch_workers()
+        first = next(batches, None)
+        if first is None:
+            return
+        check_first_batch(first[0], self._data.schema, self._asked.contract)
+        yield first
+        del first  # a batch that nobody holds gives its memory back
+        yield from batches
 
     def _steps(self) -> int:
         steps = self._made().batching.count(self._at.epoch)

@@ -14,6 +14,7 @@ from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.by_length import ByLength
 from forebay.loaders.device_delivery import device_of
 from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.hooks.batch_contract import Field
 from forebay.loaders.python_pool import packed
 from forebay.loaders.ragged import Packed, Pad
 from forebay.transforms.map_batches import MapBatches
@@ -64,6 +65,8 @@ class FeedOptions:
     """A batch's memory may be written again once the next batch is asked for."""
     python_processes: int = 0
     """Processes that run the functions of `map_batches`, instead of the threads, where they take turns at the interpreter."""
+    contract: Mapping[str, Field] | None = None
+    """Column -> `hooks.Field(dtype, shape)` that the trainer counts on; the first batch is held against it."""
     to: torch.device | str | None = None
     """"cuda": batches come on the GPU, copied on a stream of their own one chunk ahead."""
 
@@ -76,6 +79,10 @@ class FeedOptions:
             raise SpecError(f"pad is {self.pad!r}; expected a multiple to pad to, fb.Pad(...) or fb.Packed(...)")
         if isinstance(self.columns, str):
             raise SpecError(f"columns is {self.columns!r}; expected several names, such as ({self.columns!r},)")
+        if self.contract is not None and not all(isinstance(one, Field) for one in self.contract.values()):
+            raise SpecError(
+                f"contract is {self.contract!r}; expected column -> hooks.Field(torch.uint8, (3, 224, 224))"
+            )
         device_of(self.to)
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))

@@ -148,18 +148,25 @@ def test_an_epoch_gives_each_row_that_is_left_once(shuffle: str, mapped: bool, s
     assert [one.tolist() for one in order.locate(some)] == [fragments[some].tolist(), rows[some].tolist()]
 
 
-def test_mixing_tells_orders_apart() -> None:
-    left = selection([100] * 100)
+@pytest.mark.parametrize("fragments", [5, 100, 1000])
+def test_mixing_tells_whether_neighbours_stay_neighbours(fragments: int) -> None:
+    left = Selection(np.full(fragments, 100_000 // fragments, np.int64))
 
-    def mixing(shuffle: str, window_rows: int = 1) -> float:
-        spec = OrderSpec(shuffle=shuffle, window_rows=window_rows)  # type: ignore[arg-type]
-        return epoch_order(left, spec, 0, mapped=True).mixing()
+    def mixing(shuffle: str, window_rows: int = 1, lanes: int = 8) -> float:
+        spec = OrderSpec(shuffle=shuffle, window_rows=window_rows, lanes=lanes)  # type: ignore[arg-type]
+        return epoch_order(left, spec, 0, mapped=shuffle != "window").mixing()
 
     assert mixing("none") == 0.0
     assert 0.95 < mixing("global") < 1.05
-    # rows that follow one another are of other lanes, however small the window is
-    assert mixing("window", 100) > 0.7
-    assert mixing("window", 1000) > 0.7
+    # a window gives about its share of the rows, although those that follow one another are of other lanes
+    assert mixing("window", 8) < 0.01
+    assert 0.08 < mixing("window", 10_000) < 0.15 and 0.08 < mixing("window", 10_000, lanes=1) < 0.15
+    assert 0.45 < mixing("window", 50_000) < 0.95
+    assert mixing("window", 200_000) > 0.95
+
+
+def test_mixing_of_few_rows_cannot_be_judged() -> None:
+    assert epoch_order(Selection(np.array([3, 1])), OrderSpec(), 0, mapped=True).mixing() == 1.0
 
 
 def test_a_trillion_rows_in_a_million_fragments_are_found_at_once() -> None:
