@@ -57,10 +57,10 @@ else:
     def __getattr__(name: str) -> object:
         if name in _HOMES:
             return getattr(importlib.import_module(_HOMES[name]), name)
-        if name in ("transforms", "hooks"):
-            home = "forebay.transforms" if name == "transforms" else "forebay.loaders.hooks"
+        if name in ("transforms", "hooks", "frameworks"):
+            home = "forebay.transforms" if name == "transforms" else f"forebay.loaders.{name}"
             return importlib.import_module(home)
         raise AttributeError(f"module 'forebay' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted([*__all__, "hooks"])
+        return sorted([*__all__, "frameworks", "hooks"])

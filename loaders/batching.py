@@ -42,6 +42,9 @@ class Batching(Protocol):
     def is_over(self, epoch: int, position: int) -> bool:
         """Whether no step follows behind `position`."""
 
+    def position_after(self, epoch: int, position: int, steps: int) -> int:
+        """The position behind the next `steps` steps, or behind the last of the epoch."""
+
     def rows_of_a_batch(self) -> int:
         """Rows of a batch, about: chunks of work are sized by it."""
 
@@ -77,6 +80,10 @@ class PlainBatching:
         least = self.spec.global_batch if self.spec.drop_last else 1
         return position + least > self.rows
 
+    def position_after(self, epoch: int, position: int, steps: int) -> int:
+        after = position + steps * self.spec.global_batch
+        return after if self.rows is None else min(after, self.rows)
+
     def rows_of_a_batch(self) -> int:
         return self.spec.batch_size
 
@@ -109,6 +116,10 @@ class LengthBatching:
 
     def is_over(self, epoch: int, position: int) -> bool:
         return next(self._steps(epoch, position), None) is None
+
+    def position_after(self, epoch: int, position: int, steps: int) -> int:
+        untils = [until for _, until, _ in islice(self._steps(epoch, position), steps)]
+        return untils[-1] if untils else position
 
     def rows_of_a_batch(self) -> int:
         if self._by.tokens is None or not len(self._lengths):

@@ -11,7 +11,7 @@ from forebay.formats.errors import SpecError
 from forebay.loaders.iterators import MultiProcessIter, SingleProcessIter, State
 from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.restore import Resume
-from forebay.loaders.stateful import FINISHED, MAIN, RANDOM, SNAPSHOT
+from forebay.loaders.stateful import FINISHED, MAIN, RANDOM, SAMPLER_EPOCH, SNAPSHOT
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,6 +111,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         state, self._pending = self._pending, None
         if state is None:
             return super().__iter__()
+        if not state[FINISHED]:
+            ResumableIndices(self._index_sampler).set_epoch(_main(state))
         iterator = self._next_epoch(state) if state[FINISHED] else self._make(state)
         if self.persistent_workers:
             self._iterator = iterator
@@ -139,6 +141,11 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         self._iterator = self._early = self._progress = None
         self._pending = state_dict or None
 
+    def sampler_epoch(self) -> int | None:
+        """After `load_state_dict`: the epoch that the sampler must be set to, where it is a DistributedSampler; else None."""
+        saved = None if self._pending is None else _main(self._pending).get(SAMPLER_EPOCH)
+        return None if saved is None or self._pending is None else int(saved) + bool(self._pending[FINISHED])
+
     def _get_iterator(self) -> Any:
         return self._make(None)
 
@@ -154,7 +161,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     def _next_epoch(self, state: State) -> Any:
         """The epoch after the one whose end is `state`."""
-        main = state[SNAPSHOT][MAIN] if SNAPSHOT in state else state
+        main = _main(state)
         if self.persistent_workers:
             iterator = self._make(state)  # its workers go on where those of the state were
             iterator._reset(self)
@@ -185,3 +192,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def __getstate__(self) -> dict[str, Any]:
         """A loader can be pickled; where it is, is in its state."""
         return {**self.__dict__, "_early": None, "_progress": None}
+
+
+def _main(state: State) -> State:
+    """The loader's own part of a state, with or without workers."""
+    found: State = state[SNAPSHOT][MAIN] if SNAPSHOT in state else state
+    return found

@@ -1,10 +1,11 @@
 """FeedLoader: what `forebay.DataLoader(dataset, ...)` is when the data set is forebay's own."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, SequentialSampler
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.mix import Mixture
@@ -14,10 +15,11 @@ from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.device_delivery import delivery_to
 from forebay.loaders.double_sharding import refuse_torch_workers
 from forebay.loaders.feed import Feed
-from forebay.loaders.feed_options import FeedOptions, feed_spec, read_options
+from forebay.loaders.feed_options import FeedOptions, feed_spec, rank_and_world, read_options
 from forebay.loaders.feed_spec import FeedState
 from forebay.loaders.first_batch import check_first_batch
-from forebay.loaders.frameworks.accelerate import active_in_accelerate
+from forebay.loaders.frameworks.accelerate import active_in_accelerate, steps_to_skip
+from forebay.loaders.progress import Progress
 
 
 class _Facade(IterableDataset[Any]):
@@ -27,7 +29,9 @@ class _Facade(IterableDataset[Any]):
         self._loader = loader
 
     def __iter__(self) -> Iterator[Any]:
-        return self._loader._run_epoch()
+        """The batches, when a framework asks for them behind the loader's back: in a loader that it made of this one."""
+        loader = self._loader
+        return loader._run_epoch(skip=steps_to_skip(self, ranks=loader._made().spec.world_size))
 
     def __len__(self) -> int:
         return self._loader._steps()
@@ -50,12 +54,17 @@ class FeedLoader(DataLoader):
             shuffle: False, True (global where the data is memory-mapped Arrow, else window), "global" or "window".
             options: the fields of `FeedOptions`, and those of torch's arguments that have a meaning here.
         """
-        self._asked = asked = read_options(options)
-        self._spec = feed_spec(dataset, asked, batch_size=batch_size, shuffle=shuffle)
-        self._data = dataset
-        self._columns = _columns(asked, dataset)
         self._feed: Feed | None = None
-        self._at = _Progress()
+        self._at = Progress()
+        if isinstance(options.get("sampler"), SequentialSampler):  # Lightning's word for "do not shuffle"
+            options, shuffle = {**options, "sampler": None}, False
+        if isinstance(dataset, _Facade):  # a framework makes the loader again: `type(loader)(**its attributes)`
+            self._be_like(dataset._loader)
+        else:
+            self._asked = read_options(options)
+            self._spec = feed_spec(dataset, self._asked, batch_size=batch_size, shuffle=shuffle)
+            self._data = dataset
+            self._columns = _columns(self._asked, dataset)
         super().__init__(_Facade(self), batch_size=None, num_workers=0)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names its own iterator class
@@ -65,14 +74,18 @@ class FeedLoader(DataLoader):
         return self._steps()
 
     @property
+    def rows(self) -> int | None:
+        """Rows of an epoch on all ranks together; None when it has no end."""
+        return self._data.rows() if isinstance(self._data, Mixture) else len(self._data)
+
+    @property
     def end_of_dataloader(self) -> bool:
         """Whether the batch in hand is the last of its epoch: accelerate asks."""
         return self._made().batching.is_over(self._at.epoch, self._at.position)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin this pass at the next iteration, from its start."""
-        if epoch != self._at.epoch:
-            self._at.epoch, self._at.position = epoch, 0
+        """Begin this epoch at the next iteration, from its start or from where a state of it was loaded."""
+        self._at.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last batch given ended: `{version, seed, epoch, position, fingerprint}`, plain values, the same on
@@ -90,23 +103,32 @@ class FeedLoader(DataLoader):
             raise SpecError(
                 f"the state was made with seed={found.seed}, this loader has seed={self._spec.seed}: give the same"
             )
-        self._at.epoch, self._at.position = found.epoch, found.position
+        self._at.load(found.epoch, found.position)
 
     def shuffle_quality(self) -> float:
         """How far this epoch's order parts rows that lie near one another in the files: 0 not at all, 0.1 a tenth as far as
         a full shuffle does, about 1 like that. A window of w of n rows gives about w / n. Of a mixture: its first member's."""
         return self._made().order(self._at.epoch).mixing()
 
+    def _be_like(self, other: "FeedLoader") -> None:
+        self._asked, self._spec, self._data, self._columns = other._asked, other._spec, other._data, other._columns
+        self._at.load(other._at.epoch, other._at.position)
+
     def _made(self) -> Feed:
+        # Not before it is needed: most frameworks make the group of ranks after the loader.
+        rank, world_size = rank_and_world(self._asked)
+        if (rank, world_size) != (self._spec.rank, self._spec.world_size):
+            self._spec, self._feed = replace(self._spec, rank=rank, world_size=world_size), None
         if self._feed is None:
             self._feed = Feed(self._data, self._spec, deliver=delivery_to(self._asked.to))
         return self._feed
 
-    def _run_epoch(self) -> Iterator[Any]:
+    def _run_epoch(self, skip: int = 0) -> Iterator[Any]:
         feed, at, columns = self._made(), self._at, self._columns
-        # Rolled over here, not behind the last batch: a framework that counts to len() never asks for the end.
-        if at.position and feed.batching.is_over(at.epoch, at.position):
-            at.epoch, at.position = at.epoch + 1, 0
+        at.begin(feed.batching.is_over, endless=self.rows is None)
+        if skip:
+            yield from repeat(None, skip)  # accelerate counts them and drops them without a look
+            at.position = feed.batching.position_after(at.epoch, at.position, skip)
         with active_in_accelerate(self):
             for batch, position in self._checked(feed.epoch(at.epoch, at.position)):
                 at.position = position
@@ -135,14 +157,6 @@ class FeedLoader(DataLoader):
 
     def _identity(self) -> str:
         return self._spec.identity(self._data.fingerprint)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Where an iteration is. An object of its own: torch's loader runs code at each assignment to its own attributes."""
-
-    epoch: int = 0
-    position: int = 0
 
 
 def _columns(asked: FeedOptions, dataset: Dataset | Mixture) -> tuple[str, ...] | None:

@@ -118,7 +118,7 @@ def feed_spec(
         _check_functions(dataset, options.python_processes)
     if options.batching is not None and isinstance(dataset, Mixture):
         raise SpecError("batching=ByLength(...) sorts the rows of one data set; it cannot sort those of a mixture")
-    rank, world_size = _rank_and_world(options)
+    rank, world_size = rank_and_world(options)
     return FeedSpec(
         batch_size=batch_size,
         shuffle=_shuffle(shuffle, dataset),
@@ -157,7 +157,8 @@ def _shuffle(given: bool | str | None, dataset: Dataset | Mixture) -> Shuffle:
     raise SpecError(f"shuffle is {given!r}; expected True, False, 'global' or 'window'")
 
 
-def _rank_and_world(options: FeedOptions) -> tuple[int, int]:
+def rank_and_world(options: FeedOptions) -> tuple[int, int]:
+    """This process's rank of how many, as things stand now: as asked for, or as torch.distributed has it."""
     if options.rank is not None and options.world_size is not None:
         return options.rank, options.world_size
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, RandomSampler
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler
 from torch.utils.data.dataloader import _InfiniteConstantSampler
 
-from forebay.loaders.stateful import INDEX_SAMPLER, SAMPLER_ITER, SAMPLER_YIELDED, Stateful, state_of
+from forebay.loaders.stateful import INDEX_SAMPLER, SAMPLER_EPOCH, SAMPLER_ITER, SAMPLER_YIELDED, Stateful, state_of
 
 _CHUNK = 1 << 12
 """Indices that are integers at the same time."""
@@ -174,7 +174,21 @@ class ResumableIndices:
             SAMPLER_ITER: iterator.state_dict() if isinstance(iterator, Stateful) else None,
             INDEX_SAMPLER: _copied(state_of(self.sampler)),
             SAMPLER_YIELDED: yielded,
+            **({} if self.epoch is None else {SAMPLER_EPOCH: self.epoch}),
         }
+
+    @property
+    def epoch(self) -> int | None:
+        """What a DistributedSampler below was last set to; None where there is none."""
+        sampler = getattr(self.sampler, "sampler", self.sampler)
+        return sampler.epoch if isinstance(sampler, DistributedSampler) else None
+
+    def set_epoch(self, state: dict[str, Any]) -> None:
+        """Set a DistributedSampler below to the epoch of the state. Lightning does it only when the resumed order has begun,
+        Fabric does not know the epoch, and users forget it."""
+        saved, sampler = state.get(SAMPLER_EPOCH), getattr(self.sampler, "sampler", self.sampler)
+        if saved is not None and isinstance(sampler, DistributedSampler):
+            sampler.set_epoch(saved)
 
     @property
     def draws_globally(self) -> bool:

@@ -36,6 +36,9 @@ RANDOM = "_random_state"
 """Not torchdata's: torch's generator, from which the next epoch draws. There is one where the loader was given a generator,
 and at the end of an epoch whose order came from the global one."""
 
+SAMPLER_EPOCH = "_sampler_epoch"
+"""Not torchdata's: the epoch that a DistributedSampler was set to."""
+
 WORKER = "worker_id"
 FETCHER = "fetcher_state"
 ENDED = "fetcher_ended"

@@ -51,8 +51,9 @@ class Where:
                 f"{', '.join(schema.names)}"
             )
         try:
+            nothing = [pa.nulls(0, one.type) for one in schema]  # from_pylist cannot make every type of tensor
             made = self.bind(schema, None, 0)(
-                pa.RecordBatch.from_pylist([], schema=schema), Rows(np.zeros(0, np.uint64))
+                pa.RecordBatch.from_arrays(nothing, schema=schema), Rows(np.zeros(0, np.uint64))
             )
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise SchemaError(f"filter {describe(self)!r} does not fit the columns: {error}") from error

@@ -227,3 +227,20 @@ def test_a_global_shuffle_of_parquet_says_what_to_do(tmp_path: Path) -> None:
     ds = fb.scan(str(tables.write_parquet(tmp_path / "raw")))
     with pytest.raises(SpecError, match="format='arrow'"):
         next(iter(fb.DataLoader(ds, shuffle="global")))
+
+
+def test_a_pass_that_was_left_is_not_gone_on_with(ds: fb.Dataset) -> None:
+    loader = fb.DataLoader(ds, batch_size=50)
+    begun = [next(iter(loader))["row"].tolist() for _ in range(3)]
+    assert begun[0] == begun[1] == begun[2]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 13, 29, 30, 40])
+def test_skipped_steps_lead_where_taken_ones_do(ds: fb.Dataset, steps: int) -> None:
+    for options in ({}, {"batching": fb.ByLength("s", window_rows=500)}):
+        loader = fb.DataLoader(ds, batch_size=100, shuffle=True, **options)
+        batching, positions = loader._made().batching, [0]
+        for _ in loader:
+            positions.append(loader.state_dict()["position"])
+        expected = positions[min(steps, len(positions) - 1)]
+        assert batching.position_after(0, 0, steps) == expected
