@@ -38,6 +38,11 @@ class Watched:
 def run_job(python: str, job: Job, *, timeout_s: float, sample: bool = True) -> Watched:
     """Run a job with an interpreter; after `timeout_s` the whole tree is ended and that is the result."""
     command = [python, "-m", "forebay.bench.child", json.dumps(job.to_json())]
+    return run_watched(command, timeout_s=timeout_s, sample=sample)
+
+
+def run_watched(command: list[str], *, timeout_s: float, sample: bool = True) -> Watched:
+    """Run a command that says what it found in lines of JSON; after `timeout_s` its whole tree is ended."""
     began = time.perf_counter()
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True, start_new_session=True
