@@ -8,7 +8,8 @@ Sets of settings:
         their way at any time.
 
 Each run is a process of its own with the same number of workers; the two loaders take turns. Rates are those of whole epochs
-after the first, by wall time and by CPU time of the whole process tree; PSS is the largest sum over that tree.
+after the first, by wall time and by CPU time of the whole process tree; PSS is the largest sum over that tree; "and held open"
+adds shared memory that no process has mapped at the moment: batches of torch's loader that wait to be taken.
 """
 
 import argparse
@@ -130,7 +131,7 @@ def measure(setting: Setting, *, turns: int, seconds: float, timeout_s: float = 
         for loader in LOADERS if turn % 2 == 0 else LOADERS[::-1]:
             task = json.dumps({"setting": asdict(setting), "loader": loader, "seconds": seconds})
             watched = run_watched(
-                [sys.executable, "-m", "forebay.bench.loader_torch", _MARK, task], timeout_s=timeout_s
+                [sys.executable, "-m", "forebay.bench.loader_torch", _MARK, task], timeout_s=timeout_s, shared=True
             )
             if not watched.ok:
                 raise RuntimeError(f"{setting.name}, {loader}: {watched.message} {watched.log}")
@@ -141,6 +142,7 @@ def measure(setting: Setting, *, turns: int, seconds: float, timeout_s: float = 
                     "per_cpu_s": one["samples"] / max(one["cpu_s"], 1e-9),
                     "first_batch_s": one["first_batch_s"],
                     "peak_pss": float(watched.peak_pss),
+                    "peak_held": float(watched.peak_held),
                 }
             )
     return {"setting": asdict(setting), "ideal": setting.ideal, "runs": found}
@@ -150,7 +152,7 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
     """Medians of both loaders, and forebay's rates by torch's of the same turn: median, least and most."""
     runs = result["runs"]
     told: dict[str, Any] = {"name": result["setting"]["name"]}
-    for figure in ("per_wall_s", "per_cpu_s", "first_batch_s", "peak_pss"):
+    for figure in ("per_wall_s", "per_cpu_s", "first_batch_s", "peak_pss", "peak_held"):
         for loader in LOADERS:
             told[f"{loader}_{figure}"] = statistics.median(one[figure] for one in runs[loader])
     for figure in ("per_wall_s", "per_cpu_s"):
@@ -165,9 +167,11 @@ def _line(told: dict[str, Any]) -> str:
     wall, cpu = ("{:>6.2f} ({:.2f}-{:.2f})".format(*told[f"times_{one}"]) for one in ("per_wall_s", "per_cpu_s"))
     rates = "".join(f"{told[f'{one}_per_wall_s']:>11,.0f}{told[f'{one}_per_cpu_s']:>11,.0f}" for one in LOADERS)
     first = " / ".join(f"{told[f'{one}_first_batch_s']:.2f}" for one in LOADERS)
-    pss = " / ".join(f"{told[f'{one}_peak_pss'] / 1e6:,.0f}" for one in LOADERS)
+    pss, held = (
+        " / ".join(f"{told[f'{one}_{figure}'] / 1e6:,.0f}" for one in LOADERS) for figure in ("peak_pss", "peak_held")
+    )
     shares = "  of the ideal: {:.0%} / {:.0%}".format(*told["shares"]) if "shares" in told else ""
-    return f"{told['name']:<20}{rates}  {wall:<20}  {cpu:<20}  {first:<13}{pss}{shares}"
+    return f"{told['name']:<20}{rates}  {wall:<20}  {cpu:<20}  {first:<13}{pss:<13}{held}{shares}"
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
@@ -184,7 +188,9 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         parser.error(f"no set {unknown[0]!r}; there are {', '.join(SETS)}")
     turns, seconds = (1, 0.2) if options.quick else (options.turns, options.seconds)
     head = "".join(f"{one + '/s':>11}{'/CPU s':>11}" for one in LOADERS)
-    sys.stdout.write(f"{'':<20}{head}  {'times a second':<20}  {'times a CPU s':<20}  {'first batch s':<13}peak MB\n")
+    sys.stdout.write(
+        f"{'':<20}{head}  {'times a second':<20}  {'times a CPU s':<20}  {'first batch s':<13}{'peak PSS MB':<13}and held open\n"
+    )
     results = []
     for chosen in options.sets or list(SETS):
         for setting in SETS[chosen](options.quick):

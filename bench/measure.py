@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from forebay.bench.job import Job
-from forebay.bench.process_tree import descendants, memory
+from forebay.bench.process_tree import descendants, memory, waiting_shared
 
 SAMPLES_A_SECOND = 20.0
 
@@ -26,6 +26,8 @@ class Watched:
     peak_pss: int = 0
     """Bytes; the largest sum over the tree that was seen."""
     peak_without_files: int = 0
+    peak_held: int = 0
+    """As `peak_pss`, with shared memory that is only held open; 0 where that was not asked for."""
     total_s: float = 0.0
     log: str = field(default="", repr=False)
     """The end of what the child wrote to standard error."""
@@ -41,8 +43,11 @@ def run_job(python: str, job: Job, *, timeout_s: float, sample: bool = True) -> 
     return run_watched(command, timeout_s=timeout_s, sample=sample)
 
 
-def run_watched(command: list[str], *, timeout_s: float, sample: bool = True) -> Watched:
-    """Run a command that says what it found in lines of JSON; after `timeout_s` its whole tree is ended."""
+def run_watched(command: list[str], *, timeout_s: float, sample: bool = True, shared: bool = False) -> Watched:
+    """Run a command that says what it found in lines of JSON; after `timeout_s` its whole tree is ended.
+
+    `shared`: look for shared memory that is only held open, too.
+    """
     began = time.perf_counter()
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True, start_new_session=True
@@ -60,6 +65,8 @@ def run_watched(command: list[str], *, timeout_s: float, sample: bool = True) ->
             held = memory(child.pid)
             watched.peak_pss = max(watched.peak_pss, held.pss)
             watched.peak_without_files = max(watched.peak_without_files, held.without_files)
+            if shared:
+                watched.peak_held = max(watched.peak_held, held.pss + waiting_shared(child.pid))
         time.sleep(1 / SAMPLES_A_SECOND)
     else:
         watched.message = {"event": "failed", "reason": f"ended without a word, exit code {child.returncode}"}

@@ -8,6 +8,7 @@ The hooks are set in this process only, which exists for nothing else.
 """
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def run_worker(target: Callable[..., None], args: tuple[Any, ...], setup: Worker
     for fd in setup.ends.near:
         if fd >= 0:
             os.close(fd)
+    # What was inherited stays where it is: a collection would write to all of it, and so copy the loader's memory.
+    gc.freeze()
     session = _Session(setup)
     session.install()
     queues = {TaskSlot: session.inlet, ResultSlot: session.outlet}

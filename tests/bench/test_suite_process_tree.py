@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from forebay.bench.process_tree import bytes_read, cpu_seconds, descendants, memory
+from forebay.bench.process_tree import bytes_read, cpu_seconds, descendants, memory, waiting_shared
 
 SPIN = "import time\nuntil = time.process_time() + 0.5\nwhile time.process_time() < until: pass\n"
 
@@ -40,3 +40,19 @@ def test_bytes_read_grow_by_what_is_read(tmp_path):
     before = bytes_read(os.getpid())[0]
     (tmp_path / "file").read_bytes()
     assert bytes_read(os.getpid())[0] - before >= 1_000_000
+
+
+def test_shared_memory_that_is_only_held_open_counts_until_it_is_mapped():
+    hold = (
+        "import mmap, os\nfd = os.memfd_create('held')\nos.truncate(fd, 1 << 24)\nos.posix_fallocate(fd, 0, 1 << 24)\n"
+        "print(flush=True)\ninput()\nkept = mmap.mmap(fd, 1 << 24)\nprint(flush=True)\ninput()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    held = waiting_shared(child.pid)
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+    child.stdout.readline()
+    mapped = waiting_shared(child.pid)
+    child.communicate(b"\n")
+    assert (held, mapped) == (1 << 24, 0)
