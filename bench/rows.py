@@ -64,7 +64,7 @@ def rows(results: Results, order: Sequence[str], *, quick: bool) -> list[Row]:
     found: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for record in results.records:
         if record["kind"] in ("time", "absent") and record["quick"] == quick:
-            system = found.setdefault((record["workload"], record["system"]), {})
+            system = found.setdefault((record["workload"], record.get("system", record["candidate"])), {})
             system.setdefault(record["candidate"], []).append(record)
     made = [_best([_row(results, name, one, quick=quick) for name, one in every.items()]) for every in found.values()]
     limits = {one.workload: one.rate for one in made if one.limit}

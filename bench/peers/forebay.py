@@ -1,5 +1,7 @@
 """forebay itself, through its public API."""
 
+import pickle
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
+from forebay.bench.workloads import ragged_text as text_workload
 from forebay.bench.workloads import tokens as token_workload
 from forebay.bench.workloads import transport as transport_workload
 
@@ -106,10 +109,10 @@ def _loader_of(ds: Any, job: Job, threads: int) -> Any:
     return fb.DataLoader(ds, batch_size=job.batch or image_workload.BATCH, shuffle=True, num_workers=threads)
 
 
-def tabular(job: Job, *, threads: int) -> Loader:
+def prepare_tabular(job: Job) -> None:
+    """What the fitted transforms learn, as the other systems are given mean and deviation."""
     import forebay as fb
     from forebay import transforms as T
-    from forebay.bench.workloads.tabular import BATCH
 
     ds = fb.scan(table_files(job.data_path)).apply(
         T.FillNull(FLOATS, value=0.0),
@@ -119,7 +122,16 @@ def tabular(job: Job, *, threads: int) -> Loader:
         T.Stack(FLOATS, into="dense"),
         T.Stack(INTEGERS, into="sparse"),
     )
-    loader = fb.DataLoader(ds.fit(), batch_size=job.batch or BATCH, shuffle=False, num_workers=threads)
+    job.prepared_path.mkdir(parents=True, exist_ok=True)
+    (job.prepared_path / "fitted.pickle").write_bytes(pickle.dumps(ds.fit()))
+
+
+def tabular(job: Job, *, threads: int) -> Loader:
+    import forebay as fb
+    from forebay.bench.workloads.tabular import BATCH
+
+    ds = pickle.loads((job.prepared_path / "fitted.pickle").read_bytes())
+    loader = fb.DataLoader(ds, batch_size=job.batch or BATCH, shuffle=False, num_workers=threads)
     return Columns(loader, ("dense", "sparse", "label"))
 
 
@@ -143,6 +155,34 @@ def _plain(dataset: Any, batch: int, workers: int) -> Loader:
         persistent_workers=workers > 0,
     )
     return PerEpoch(lambda number: map(tuple, loader))
+
+
+def ragged_text(job: Job, *, threads: int) -> Loader:
+    """The tokenizer in a function on record batches, which threads run side by side; packed by the loader."""
+    import forebay as fb
+
+    tokenizer = text_workload.tokenizer(job.data_path, parallel=False)
+
+    def tokenize(batch: pa.RecordBatch) -> pa.RecordBatch:
+        tokens = [one.ids for one in tokenizer.encode_batch_fast(batch.column("text").to_pylist())]
+        ends = np.zeros(len(tokens) + 1, np.int32)
+        np.cumsum([len(one) for one in tokens], out=ends[1:])
+        values = np.fromiter(chain.from_iterable(tokens), np.uint16, int(ends[-1]))
+        ids = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
+        return pa.record_batch([ids], names=["ids"])
+
+    schema = pa.schema([("ids", pa.list_(pa.uint16()))])
+    ds = fb.scan(str(job.data_path / "documents.arrow")).map_batches(
+        tokenize, version="1", columns=["text"], schema=schema
+    )
+    loader = fb.DataLoader(
+        ds.select("ids", "number"),
+        batch_size=job.batch or text_workload.BATCH,
+        shuffle=True,
+        num_workers=threads,
+        pad=fb.Packed("ids"),
+    )
+    return Columns(loader, ("input_ids", "labels", "position_ids", "cu_seq_lens_q", "number"))
 
 
 def prep_text(job: Job) -> Loader:

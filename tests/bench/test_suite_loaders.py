@@ -11,7 +11,7 @@ from forebay.bench.places import environments_home
 from forebay.bench.runner import job_of
 
 HERE = environments_home()
-OURS = [next(one for one in CANDIDATES[workload] if one.peer == "forebay") for workload in CANDIDATES]
+OURS = [next(one for one in every if one.peer == "forebay") for every in CANDIDATES.values()]
 OTHERS = [one for every in CANDIDATES.values() for one in every if one.peer != "forebay"]
 
 
