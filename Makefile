@@ -30,7 +30,9 @@ check: $(VENV)/.dev
 dev: $(VENV)/.dev
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m forebay.bench.prep_tabular
+	@$(MAKE) --no-print-directory relink
+	$(BIN)/python -m forebay.bench $(WORKLOADS)
+	$(BIN)/python -m forebay.bench.publish
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -1,10 +1,11 @@
 """Put results into the documentation: `python -m forebay.bench.publish [--results DIR]`, in the repository's root.
 
-Writes `docs/benchmarks/` (JSON, whole table, plot) and, from that JSON, the marked part of README.md; a test holds the two
-together. Without results it makes README's part again from the JSON that is there.
+Writes `docs/benchmarks/` (JSON, whole table, plot, scaling curves) and, from that JSON, the marked part of README.md; a
+test holds the two together. With `--regenerate` it makes README's part again from the JSON that is there.
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def publish(results: Path, root: Path) -> None:
     write_report(found, kept.machines(quick=False), place, _say)
     (place / "summary.md").unlink()
     (place / "plot.png").unlink(missing_ok=True)
+    for name in ("scaling.json", "scaling.md"):
+        if (results / name).is_file():
+            shutil.copyfile(results / name, place / name)
     regenerate(root)
 
 

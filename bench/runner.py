@@ -146,7 +146,7 @@ def _prepare(candidate: Candidate, environment: PeerEnvironment, options: SuiteO
     kept = job.prepared_path / "prepared.json"
     wanted = _identity(candidate, environment)
     # forebay's own is always made anew: it is what changes from run to run
-    if kept.is_file() and candidate.peer != "forebay" and json.loads(kept.read_text())["identity"] == wanted:
+    if kept.is_file() and candidate.peer != "forebay" and json.loads(kept.read_text()).get("identity") == wanted:
         return ""
     shutil.rmtree(job.prepared_path, ignore_errors=True)
     watched = run_job(environment.python, job, timeout_s=max(options.timeout_s, 600), sample=False)

@@ -173,15 +173,23 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         for point in points(name, quick=given.quick):
             records.append(measure(point, quick=given.quick))
             sys.stderr.write(f"{json.dumps(records[-1])}\n")
+    records = _with_others(out / "scaling.json", records)
     (out / "scaling.json").write_text(json.dumps(records, indent=2))
     (out / "scaling.md").write_text(table(records))
     sys.stdout.write(table(records))
     return records
 
 
+def _with_others(kept: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records after those of curves that were measured before and not now."""
+    before = json.loads(kept.read_text()) if kept.is_file() else []
+    now = {one["curve"] for one in records}
+    return [one for one in before if one["curve"] not in now] + records
+
+
 def _prepare(quick: bool) -> None:
     """forebay's own formats, which the curves read."""
-    for workload in ("tokens", "images", "images_cached"):
+    for workload in ("tokens", "images", "images_cached", "tabular"):
         found = next(one for one in CANDIDATES[workload] if one.peer == "forebay")
         run_job(peer_environment("main").python, job_of(found, "prepare", quick=quick), timeout_s=600, sample=False)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from spdl.dataloader import get_pytorch_dataloader
 from spdl.pipeline import PipelineBuilder
+from torch.utils.data import default_collate
 
 from forebay.bench.datasets.images import image_files, image_squares
 from forebay.bench.datasets.tokens import open_tokens
@@ -128,8 +129,27 @@ def transport(job: Job, *, workers: int) -> Loader:
     return _plain(job, transport_workload, workers)
 
 
+def _threaded(dataset: Any, size: int) -> Loader:
+    def epoch(number: int) -> Iterator[Any]:
+        pipeline = (
+            PipelineBuilder()
+            .add_source(samples.permuted(len(dataset), number).tolist())
+            .pipe(dataset.__getitem__, concurrency=2, output_order="input")
+            .aggregate(size)
+            .pipe(default_collate)
+            .add_sink(3)
+            .build(num_threads=3)
+        )
+        with pipeline.auto_stop():
+            yield from map(tuple, pipeline)
+
+    return PerEpoch(epoch)
+
+
 def _plain(job: Job, workload: Any, workers: int) -> Loader:
-    """Its stand-in for torch's loader, with worker processes."""
+    """Its stand-in for torch's loader, with worker processes; without them a pipeline with two threads."""
+    if workers == 0:
+        return _threaded(workload.dataset(job.data_path), job.batch or workload.BATCH)
     loader = get_pytorch_dataloader(
         workload.dataset(job.data_path), job.batch or workload.BATCH, shuffle=True, num_workers=workers
     )
