@@ -43,11 +43,18 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             none decodes what another is given.
     """
 
+    sample_seed: int | None = None
+    """What each sample's random numbers come from; None: they come as they do in torch."""
+
     def __new__(cls, dataset: Any = None, *args: Any, **kwargs: Any) -> "DataLoader":
         if cls is DataLoader and getattr(dataset, "__forebay_dataset__", False):
             from forebay.loaders.feed_loader import FeedLoader
 
             return super().__new__(FeedLoader)
+        if cls is DataLoader and kwargs.get("deterministic"):
+            from forebay.loaders.deterministic import DeterministicLoader
+
+            return super().__new__(DeterministicLoader)
         return super().__new__(cls)
 
     def __init__(  # noqa: PLR0913  # torch's constructor, to the letter: frameworks read its signature
@@ -72,12 +79,15 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         in_order: bool = True,
         arena_bytes: int | None = None,
         snapshot_every_n_steps: int | None = 1,
+        deterministic: bool = False,
         **later: Any,
     ) -> None:
         if arena_bytes is not None and arena_bytes < 0:
             raise SpecError(
                 f"arena_bytes is {arena_bytes}; expected a number of bytes, 0 for torch's transport, or None"
             )
+        if deterministic:
+            raise SpecError("with deterministic=True derive from forebay.loaders.deterministic.DeterministicLoader")
         self.arena_bytes = arena_bytes
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self._pending: State | None = None
@@ -150,12 +160,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         return self._make(None)
 
     def _make(self, state: State | None) -> Any:
+        return self._iterator_of(self, state)
+
+    def _iterator_of(self, seen: Any, state: State | None) -> Any:
+        """An iterator of this loader, as it is `seen` by it."""
         if self.num_workers == 0:
-            single = SingleProcessIter(self, state)
+            single = SingleProcessIter(seen, state)
             self._progress = single
             return single
         self.check_worker_number_rationality()
-        multi = MultiProcessIter(self, state)
+        multi = MultiProcessIter(seen, state)
         self._progress = multi.progress
         return multi
 

@@ -34,8 +34,9 @@ _IGNORED = (
     "in_order",
     "generator",
     "timeout",
+    "deterministic",
 )
-"""Arguments of torch's loader that ask for what is so here anyway: memory is pinned when there is a GPU, threads stay."""
+"""Arguments that ask for what is so here anyway: memory is pinned when there is a GPU, threads stay."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleP
 
 from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
+from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.snapshots import Snapshots
 from forebay.loaders.stateful import (
@@ -36,7 +37,7 @@ _PROFILE_NAME = "enumerate(DataLoader)#{}.__next__"
 """What profiles call a step; tools look for torch's names."""
 
 
-class _View:
+class LoaderView:
     """A loader as its iterator sees it: with our indices and our context."""
 
     def __init__(self, loader: Any, **instead: Any) -> None:
@@ -55,7 +56,9 @@ class SingleProcessIter(_SingleProcessDataLoaderIter):
         self._finished = False
         self._generator = loader.generator
         with _restoring(loader, state):
-            super().__init__(_View(loader, _index_sampler=self._indices))
+            super().__init__(LoaderView(loader, _index_sampler=self._indices))
+        if loader.sample_seed is not None:
+            self._dataset_fetcher = SeededFetcher(self._dataset_fetcher, loader.sample_seed, put_back=True)
         self._profile_name = _PROFILE_NAME.format("_SingleProcessDataLoaderIter")
         if state is not None:
             self._restore(state)
@@ -149,11 +152,12 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             arena_bytes=default_arena_bytes() if loader.arena_bytes is None else loader.arena_bytes,
             pinned=bool(loader.pin_memory and torch.cuda.is_available()),
         )
+        self._context.sample_seed = loader.sample_seed
         if self._resume is not None:
             self._context.restore = self._resume.worker_states
         self._undrawn = Undrawn(loader.generator)
         try:
-            super().__init__(_View(loader, multiprocessing_context=self._context, _index_sampler=self._indices))
+            super().__init__(LoaderView(loader, multiprocessing_context=self._context, _index_sampler=self._indices))
         except BaseException:
             self._context.close()
             raise

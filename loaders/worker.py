@@ -26,6 +26,7 @@ from forebay.loaders.leaves import SMALL_LEAF
 from forebay.loaders.packing import Packer
 from forebay.loaders.pipes import FrameWriter
 from forebay.loaders.queues import FarEnds, Note, ResultOutlet, TaskInlet
+from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_writer import SlotWriter
 from forebay.loaders.worker_state import WorkerState
@@ -44,6 +45,8 @@ class WorkerSetup:
     """State of the data set to begin from, pickled."""
     generation: int = 0
     """Epochs of this iterator before."""
+    sample_seed: int | None = None
+    """Tasks are keys, not indices, and each sample is made with generators seeded from this and its key."""
 
 
 class TaskSlot:
@@ -78,6 +81,7 @@ class _Session:
             slots = SlotWriter(setup.arena, setup.worker, setup.arena_bytes)
         self._worker = setup.worker
         self._generation = setup.generation
+        self._seed = setup.sample_seed
         self._packer = Packer(slots)
         self._state = WorkerState(setup.worker, setup.restore)
         self._snapshot = False
@@ -97,7 +101,7 @@ class _Session:
         try:
             fetcher = self._state.create_fetcher(make, *args)
             state = self._state.changed()
-            return fetcher
+            return fetcher if self._seed is None else SeededFetcher(fetcher, self._seed, put_back=False)
         finally:
             self.outlet.writer.send(self._packer.pack(Note(self._worker, self._generation, state)))
             self._generation += 1

@@ -54,6 +54,8 @@ class WorkerContext:
         self.started: list[_Started] = []
         self.restore: list[bytes | None] = [None] * workers
         """States that workers begin from."""
+        self.sample_seed: int | None = None
+        """Where each sample has random numbers of its own: what they come from."""
         self._queues_made = 0
         self._with_worker: FarEnds | None = None
         self._closed = False
@@ -73,7 +75,14 @@ class WorkerContext:
     def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> Any:
         """A worker, not yet started."""
         worker = len(self.started)
-        setup = WorkerSetup(worker, self._connect(worker), self._arena, self._share, restore=self.restore[worker])
+        setup = WorkerSetup(
+            worker,
+            self._connect(worker),
+            self._arena,
+            self._share,
+            restore=self.restore[worker],
+            sample_seed=self.sample_seed,
+        )
         stand_ins: dict[type, Any] = {IndexQueue: TaskSlot(), ResultQueue: ResultSlot()}
         args = tuple(stand_ins.get(type(one), one) for one in args)
         process = self._real.Process(target=run_worker, args=(target, args, setup))
