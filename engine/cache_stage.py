@@ -29,9 +29,11 @@ _SPARE = 1.1
 
 
 def frontier_of(graph: Graph) -> int:
-    """Position of the first transform whose result differs between epochs: a random one, or one that mixes a batch."""
+    """Position of the first transform whose result differs between epochs: a random one, or one that mixes a batch or
+    joins rows, which can only come last."""
     return next(
-        (at for at, one in enumerate(graph.transforms) if one.random or one.kind == "batch"), len(graph.transforms)
+        (at for at, one in enumerate(graph.transforms) if one.random or one.kind in ("batch", "join")),
+        len(graph.transforms),
     )
 
 

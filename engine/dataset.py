@@ -18,7 +18,7 @@ from forebay.engine.fit_pass import Progress as FitProgress
 from forebay.engine.fit_pass import fit
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
-from forebay.engine.plan import Plan, make_plan
+from forebay.engine.plan import Plan, make_plan, refuse_joins
 from forebay.engine.read_ahead import read_ahead
 from forebay.engine.rows_at import RowsAt, rows_as_dicts
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
@@ -166,6 +166,7 @@ class Dataset:
 
     def iter_batches(self, *, threads: int | None = None) -> Iterator[pa.RecordBatch]:
         """All rows in order, as batches of the size the reader gives; empty ones left out."""
+        refuse_joins(self.graph)
         plan = self.plan()
 
         def run(numbered: tuple[int, Fragment]) -> list[pa.RecordBatch]:

@@ -48,6 +48,7 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
         if positions[-1] + 1 == plan.frontier and plan.frontier - dataset.first_op < len(graph.transforms):
             lines.append("├┄ frontier: what stands above is the same in each epoch and may be cached")
     lines += [f"├─ {describe_transform(one)}  [on the finished batch]" for _, one in plan.batch_transforms]
+    lines += [f"├─ {describe_transform(plan.joins)}  [on the rows of each work unit, in writing]"] if plan.joins else []
     return "\n".join([*lines, _output(plan.schema)])
 
 

@@ -38,6 +38,10 @@ class Plan:
     cached."""
     batch_transforms: tuple[tuple[int, Transform], ...]
     """Transforms that mix the rows of a finished batch, with their positions: the loader applies them, last."""
+    joins: Transform | None
+    """Transform that makes other rows of those of a work unit, behind all others: writing applies it."""
+    joined_from: pa.Schema
+    """Schema of the rows before that; `schema` if there is none."""
     fingerprint: str
     """What the result depends on beside the source: transforms, versions, states, output schema."""
 
@@ -99,6 +103,7 @@ def make_plan(
     narrowed = pa.schema([source.field(name) for name in columns], metadata=source.metadata)
     schemas = graph.schemas(narrowed)
     stages, positions = _stages(graph, schemas, start, cut)
+    joins = int("join" in graph.kinds())
     mixers = [(start + at, one) for at, one in enumerate(graph.transforms) if one.kind == "batch"]
     return Plan(
         source_schema=narrowed,
@@ -106,6 +111,8 @@ def make_plan(
         stages=tuple(stages),
         positions=tuple(positions),
         schema=schemas[len(graph.transforms) - len(mixers)],
+        joins=graph.transforms[-1] if joins else None,
+        joined_from=schemas[len(graph.transforms) - max(joins, len(mixers))],
         frontier=next(
             (start + at for at, one in enumerate(graph.transforms) if one.random),
             start + len(graph.transforms),
@@ -135,7 +142,7 @@ def _stages(
 
     stages: list[Stage] = []
     positions: list[tuple[int, ...]] = []
-    planned = [at for at, one in enumerate(graph.transforms) if one.kind != "batch"]
+    planned = [at for at, one in enumerate(graph.transforms) if one.kind not in ("batch", "join")]
     for (name, _, alone), group in groupby(planned, key=group_of):
         members = list(group)
         ops = [start + at for at in members]
@@ -162,6 +169,20 @@ def single_stage(one: Transform, schema: pa.Schema, state: State | None, at: int
     return stage
 
 
+def refuse_joins(graph: Graph) -> None:
+    """Refuse to give single rows where a transform joins them.
+
+    Raises:
+        SpecError: what to do instead.
+    """
+    if "join" in graph.kinds():
+        raise SpecError(
+            f"{type(graph.transforms[-1]).__name__} joins the rows of a whole work unit, so it runs in .write() (forebay prep) "
+            "alone; write the data set and load what was written, or leave it out and load with pad=fb.Packed(column), which "
+            "packs each batch"
+        )
+
+
 def _pushed(graph: Graph, schema: pa.Schema) -> pc.Expression | None:
     """Filters push down while nothing before them could have changed a column or the rows they see."""
     parts = []
@@ -176,6 +197,12 @@ def _pushed(graph: Graph, schema: pa.Schema) -> pc.Expression | None:
 
 def _check_batch_transforms_last(graph: Graph) -> None:
     kinds = graph.kinds()
+    if "join" in kinds[:-1]:
+        at = kinds.index("join")
+        raise SpecError(
+            f"{type(graph.transforms[at]).__name__} joins the rows of a work unit, so it must come last; "
+            f"{type(graph.transforms[at + 1]).__name__} stands behind it: apply that to what was written"
+        )
     for at, kind in enumerate(kinds):
         if kind == "batch" and any(later != "batch" for later in kinds[at:]):
             raise SpecError(

@@ -1,8 +1,8 @@
 """Run one work unit: read its fragments, run the stages, write its shards. What every runner calls."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +18,7 @@ from forebay.formats.manifest import ShardInfo
 from forebay.formats.source import Source
 from forebay.formats.store import Store
 from forebay.formats.writer import ShardOptions, ShardWriter
-from forebay.transforms.transform import Rows
+from forebay.transforms.transform import Joins, Rows
 
 MEMORY_FACTOR = 8
 """Resident bytes set aside for a fragment in work for each byte of it on disk: decoded, transformed, and encoded again. A
@@ -59,6 +59,8 @@ class UnitReport:
     quarantine: str
     """Name of the file with its bad rows, or ""."""
     nbytes: int
+    joined: dict[str, int] = field(default_factory=dict)
+    """What a transform that joins rows counted; "documents" are the rows it was given, "rows" those it made."""
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "unit"}
@@ -73,15 +75,16 @@ def run_unit(source: Source, plan: Plan, unit: WorkUnit, target: Target, shared:
     assert isinstance(options.max_bytes, int)
     shaped = ShardOptions(format=options.format, max_rows=options.max_rows, max_bytes=options.max_bytes)
     writer = ShardWriter(target.store, target.directory, unit.name, plan.schema, shaped)
-    total = Tally()
+    total, out = Tally(), _Out(writer, plan)
     try:
         for ordinal, fragment in unit.fragments:
             with shared.memory.reserve(fragment.nbytes * MEMORY_FACTOR):
-                part = _run_fragment(source, plan, (ordinal, fragment), writer, options)
+                part = _run_fragment(source, plan, (ordinal, fragment), out, options)
             shared.budget.add(read=part.read, bad=len(part.bad))
             total.add(part)
             if shared.progress:
                 shared.progress(part.read, fragment.nbytes, len(part.bad))
+        joined = out.finish()
         shards = writer.close()
     except BaseException:
         writer.abort()
@@ -94,11 +97,33 @@ def run_unit(source: Source, plan: Plan, unit: WorkUnit, target: Target, shared:
     for one in total.bad:
         reasons[_reason(one)] = reasons.get(_reason(one), 0) + 1
     shard_values = [asdict(one) for one in shards]
-    return UnitReport(unit.index, shard_values, total.read, total.filtered, reasons, quarantine, unit.nbytes)
+    return UnitReport(unit.index, shard_values, total.read, total.filtered, reasons, quarantine, unit.nbytes, joined)
+
+
+class _Out:
+    """The writer, behind a transform that joins rows if there is one."""
+
+    def __init__(self, writer: ShardWriter, plan: Plan) -> None:
+        self._writer = writer
+        self._joiner = cast(Joins, plan.joins).joiner(plan.joined_from) if plan.joins else None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._joiner is None:
+            self._writer.write(batch)
+            return
+        for one in self._joiner.add(batch):
+            self._writer.write(one)
+
+    def finish(self) -> dict[str, int]:
+        if self._joiner is None:
+            return {}
+        for one in self._joiner.finish():
+            self._writer.write(one)
+        return self._joiner.counts()
 
 
 def _run_fragment(
-    source: Source, plan: Plan, numbered: tuple[int, Fragment], writer: ShardWriter, options: WriteOptions
+    source: Source, plan: Plan, numbered: tuple[int, Fragment], writer: _Out, options: WriteOptions
 ) -> Tally:
     ordinal, fragment = numbered
     tally = Tally()

@@ -10,7 +10,7 @@ from forebay.engine.bad_rows import OnBad
 from forebay.engine.dependencies import needed_for, read_for_pass
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import threads_in_order
-from forebay.engine.plan import single_stage
+from forebay.engine.plan import refuse_joins, single_stage
 from forebay.engine.run_stages import ROW_BITS, Tally, run_stages, sample_ids
 from forebay.formats.fragment import Fragment
 from forebay.formats.source import Source
@@ -58,6 +58,7 @@ class Selection:
 
 def select(source: Source, graph: Graph, *, threads: int | None = None, on_bad: OnBad = "raise") -> Selection:
     """Find the rows left after the filters of `graph`. Reads nothing where counts tell, else only what filters depend on."""
+    refuse_joins(graph)
     filters = [at for at, one in enumerate(graph.transforms) if one.kind in ("filter", "dataset")]
     fragments = source.fragments()
     if not filters and all(one.rows is not None for one in fragments):

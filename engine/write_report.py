@@ -1,8 +1,9 @@
 """What a run of `write` leaves behind: the manifest, and a report that accounts for every row."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from forebay.engine.graph import Graph
 from forebay.engine.plan import Plan
@@ -32,6 +33,8 @@ class WriteReport:
     """Units that an earlier, interrupted run had finished."""
     peak_memory: int
     """Largest resident size seen, in bytes; 0 when worker processes did the work."""
+    joined: dict[str, int] = field(default_factory=dict)
+    """What a transform that joins rows (Pack) counted: documents, tokens, rows, padding, dropped tokens."""
     already_done: bool = False
     """The output was there, complete and of this very plan: nothing was done."""
 
@@ -45,12 +48,14 @@ def make_manifest(
     if any(one is not None for one in graph.states):
         state = STATE
         _write_state(source, graph, target)
-    counts = {
+    counts: dict[str, Any] = {
         "read": sum(one.read for one in reports),
         "written": sum(info.rows for one in reports for info in one.shard_infos()),
         "filtered": _summed([one.filtered for one in reports]),
         "set_aside": _summed([one.bad for one in reports]),
     }
+    if plan.joins:
+        counts["joined"] = _summed([one.joined for one in reports])
     return Manifest(
         format=target.options.format,
         schema=plan.schema,
@@ -93,9 +98,12 @@ def make_report(
         nbytes=sum(one.nbytes for one in manifest.shards),
         resumed_units=resumed,
         peak_memory=peak,
+        joined=counts.get("joined", {}),
         already_done=already_done,
     )
     gone = sum(report.filtered.values()) + sum(report.bad.values())
+    if report.joined:
+        gone += report.joined["documents"] - report.joined["rows"]
     if report.read != report.written + gone:  # nothing is lost in silence, not even by a mistake of ours
         raise StateError(
             f"{path}: {report.read} rows read, {report.written} written, {gone} taken out: rows are missing"

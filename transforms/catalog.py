@@ -46,6 +46,8 @@ MODULES: dict[str, str] = {
     "MaskTokens": "mask_tokens",
     "DropTokens": "drop_tokens",
     "SpanCorrupt": "span_corrupt",
+    "Tokenize": "tokenize",
+    "Pack": "pack",
     "Kernel": "kernel",
     "DecodeImage": "image_decode",
     "DropCorruptImages": "image_decode",

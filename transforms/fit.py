@@ -125,7 +125,7 @@ class FittedState:
             if one.kind == "row":
                 made: Any = one.bind(batch.schema, state, at)(batch, rows)
                 batch = made
-            elif filters:
+            elif filters and one.kind in ("filter", "dataset"):
                 keep: Any = one.bind(batch.schema, state, at)(batch, rows)
                 batch, rows = batch.filter(pa.array(keep)), Rows(rows.ids[keep])
         return batch

@@ -2,7 +2,7 @@
 
 A run of element-wise transforms becomes one `ColumnsStage`: each column's instructions one after another, all columns
 in one kernel call. Where a transform of the family cannot be expressed in instructions (a conversion from text, say),
-the run is cut there and the pieces follow one another in a `PiecesStage`.
+the run is cut there and the pieces follow one another in a stage of pieces.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import pyarrow as pa
 from forebay.transforms.column_chain import STORED, Chain, ElementWise, convert
 from forebay.transforms.columns_stage import ColumnsStage, Lane
 from forebay.transforms.kernel import Kernel
-from forebay.transforms.pieces_stage import PiecesStage
+from forebay.transforms.pieces_stage import in_pieces
 from forebay.transforms.row_stage import RowStage
 from forebay.transforms.stack import Stack
 from forebay.transforms.stage import Stage
@@ -50,7 +50,7 @@ def fuse(
             run = _Run(after)
     if run.labels:
         pieces.append(run.stage())
-    return pieces[0] if len(pieces) == 1 else PiecesStage(tuple(pieces), schema)
+    return pieces[0] if len(pieces) == 1 else in_pieces(pieces, schema)
 
 
 class _Run:

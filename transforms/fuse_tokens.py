@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from forebay.transforms.pieces_stage import PiecesStage
+from forebay.transforms.pieces_stage import in_pieces
 from forebay.transforms.row_stage import RowStage
 from forebay.transforms.stage import Stage
 from forebay.transforms.tokens import ShiftStage, ShiftTokens
@@ -28,4 +28,4 @@ def fuse(
         else:
             bound: Any = one.bind(before, state, op)
             pieces.append(RowStage(type(one).__name__, one.reads(before), one.output_schema(before), bound))
-    return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], ShiftStage) else PiecesStage(tuple(pieces), schema)
+    return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], ShiftStage) else in_pieces(pieces, schema)

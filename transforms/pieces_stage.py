@@ -1,6 +1,6 @@
 """Stages one after another: what fusion makes of a run in which something does not fuse."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,17 @@ from forebay.transforms.stage import SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
 
+def in_pieces(pieces: Sequence[Stage], before: pa.Schema) -> Stage:
+    """One stage of several. It can write into a training batch unless it makes columns that have no fixed shape: those are
+    taken from the record batch that a stage returns."""
+    run = PiecesRun(tuple(pieces), before)
+    fixed = all(_value(one.type) in STORED for one in run.schema if run.touches(one.name))
+    return PiecesStage(run) if fixed else run
+
+
 @dataclass(slots=True)
-class PiecesStage:
-    """Pieces one after another; the last writes into the slot."""
+class PiecesRun:
+    """Pieces one after another, on record batches."""
 
     pieces: tuple[Stage, ...]
     before: pa.Schema
@@ -34,21 +42,33 @@ class PiecesStage:
         self.reads = tuple(reads)
         self.schema = self.pieces[-1].schema
 
+    def touches(self, name: str) -> bool:
+        """Whether a column may differ from what it was before."""
+        return name not in self.before.names or any(name in one.reads for one in self.pieces)
+
     def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
         for one in self.pieces:
             batch = one.run(batch, rows)
         return batch
 
+
+class PiecesStage:
+    """Pieces one after another; the last writes into the slot."""
+
+    def __init__(self, whole: PiecesRun) -> None:
+        self._whole = whole
+        self.pieces, self.label, self.reads, self.schema = whole.pieces, whole.label, whole.reads, whole.schema
+
+    def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+        return self._whole.run(batch, rows)
+
     def tensors(self) -> Mapping[str, TensorSpec]:
         last = self.pieces[-1]
-        touched = {name for one in self.pieces for name in one.reads}
         own = dict(last.tensors()) if isinstance(last, SlotStage) else {}
         for one in self.schema:
-            changed = one.name in touched or one.name not in self.before.names
-            tensor = isinstance(one.type, pa.FixedShapeTensorType)
-            value = one.type.value_type if tensor else one.type
-            if one.name not in own and changed and value in STORED:
-                own[one.name] = TensorSpec(tuple(one.type.shape) if tensor else (), NUMPY[value])
+            if one.name not in own and self._whole.touches(one.name):
+                tensor = isinstance(one.type, pa.FixedShapeTensorType)
+                own[one.name] = TensorSpec(tuple(one.type.shape) if tensor else (), NUMPY[_value(one.type)])
         return own
 
     def run_into(
@@ -86,6 +106,10 @@ def write_column(column: pa.Array, into: NDArray[Any], name: str, label: str) ->
         reason = f"null, and {column.type} has no value for it (fill it with FillNull, or drop the row with DropNulls)"
         raise BadRows(rows.tolist(), f"{label}: {reason}", column=name)
     into[...] = column.to_numpy(zero_copy_only=False)
+
+
+def _value(type: pa.DataType) -> pa.DataType:
+    return type.value_type if isinstance(type, pa.FixedShapeTensorType) else type
 
 
 def check_take(take: NDArray[np.int64] | None, rows: int) -> None:

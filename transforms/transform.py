@@ -4,7 +4,7 @@ Every transform is a frozen dataclass (`kw_only` past the first field, slots) th
 nothing. Its class name is its name in recipes, its fields are its keys there. The protocols below it add one ability each.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Kind = Literal["row", "filter", "batch", "dataset"]
+Kind = Literal["row", "filter", "batch", "dataset", "join"]
 """row: every row in gives one row out, by itself. filter: rows may go. batch: rows of one training batch are mixed (loader
-only). dataset: needs all rows at once (deduplication), so it runs as a step of its own before the rest."""
+only). dataset: needs all rows at once (deduplication), so it runs as a step of its own before the rest. join: rows of a work
+unit become other rows (packing), in writing only, last."""
 
 State = Mapping[str, Any]
 """What a fitted transform learned: JSON values and pyarrow Arrays (never pickles). See `forebay.transforms.fit`."""
@@ -82,6 +83,26 @@ class Fitted(Protocol):
     """A transform that learns from the data. The schema it is given holds the columns that `reads` names."""
 
     def accumulator(self, schema: pa.Schema) -> Accumulator: ...
+
+
+class Joiner(Protocol):
+    """A transform of kind "join" at work on one unit, whose batches it is given in order."""
+
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The rows that are ready."""
+
+    def finish(self) -> Iterator[pa.RecordBatch]:
+        """The rows that are left; then it is done."""
+
+    def counts(self) -> dict[str, int]:
+        """What went in and came out; "documents" and "rows" at the least."""
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A transform of kind "join"."""
+
+    def joiner(self, schema: pa.Schema) -> Joiner: ...
 
 
 @runtime_checkable

@@ -95,6 +95,8 @@ def _show(report: WriteReport, seconds: float, *, as_json: bool) -> None:
     say(
         f"written   {report.written:>12,} rows in {report.shards} shards, {report.nbytes / 1e6:,.1f} MB, to {report.path}"
     )
+    for label, count in report.joined.items():
+        say(f"joined    {count:>12,} {label.replace('_', ' ')}")
     for label, count in report.filtered.items():
         say(f"filtered  {count:>12,} rows by {label}")
     for reason, count in report.bad.items():

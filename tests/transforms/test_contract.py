@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.learning import apply, batch_of, ids, learn
+from support.tokenizers_made import byte_level_bpe
 from support.user_kernels import ratio
 
 from forebay import transforms as T
@@ -77,6 +78,7 @@ SPECS = [
     T.MaskTokens("tokens", 99, vocabulary=99),
     T.DropTokens("tokens", 0.3),
     T.SpanCorrupt("tokens", 500),
+    T.Tokenize("s", tokenizer=byte_level_bpe(special=True).to_str()),
 ]
 
 

@@ -193,6 +193,15 @@ def test_what_does_not_fuse_cuts_the_run_in_pieces():
         assert np.array_equal(into, whole[name].to_numpy()[take])
 
 
+def test_pieces_that_change_text_give_a_record_batch():
+    """A training batch takes text from what the stage returns, so this one must not write past it."""
+    batch = pa.RecordBatch.from_pydict({"x": [1.0, 2.0], "s": ["a", None]})
+    chain = [(T.FillNull(["s"], value="none"), None), (T.Standardize(["x"]), {"mean": [1.0], "std": [1.0]})]
+    stage = fused(batch, chain)
+    assert not isinstance(stage, SlotStage) and set(stage.reads) == {"s", "x"}
+    assert stage.run(batch, ids(2)).to_pydict() == {"x": [0.0, 1.0], "s": ["a", "none"]}
+
+
 def test_a_stack_drops_its_columns_and_keeps_their_order():
     batch = made(100)
     stage = fused(batch, [CHAIN[0], (T.Stack(["y", "x"], "dense", dtype="float32"), None)])

@@ -1,0 +1,158 @@
+"""Tokenize: text becomes token ids, by a Hugging Face `tokenizers` file."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forebay.formats.errors import SchemaError, SpecError
+from forebay.transforms.column_names import TEXT, textual, typed
+from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_AT_ONCE = 256
+"""Texts encoded in one call: the library's results take about a hundred bytes a token until they are turned into ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Replace a text column by lists of its token ids (int32), as the `tokenizers` library makes them.
+
+    Deterministic: truncation and padding that the file asks for are switched off (that is for the loader), and a file with
+    BPE dropout is refused. Null stays null, an empty text becomes the special tokens alone or an empty list. Needs
+    `pip install 'forebay[text]'`.
+    """
+
+    column: str
+    """Text."""
+    tokenizer: str = field(kw_only=True)
+    """Path of a `tokenizer.json`, or the JSON itself (which then travels with recipes and states)."""
+    into: str = field(default="input_ids", kw_only=True)
+    """Name of the column of lists, which takes the place of the text."""
+    special_tokens: bool = field(default=True, kw_only=True)
+    """Whether the tokens that the file's post-processor adds (such as [CLS] and [SEP]) are added."""
+    digest: str = field(default="", kw_only=True)
+    """SHA-256 of the file, found when not given: fingerprints see it, and a file that has changed since is refused."""
+
+    kind: ClassVar[Kind] = "row"
+    family: ClassVar[str] = "tokens"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tokenizer, str) and hasattr(self.tokenizer, "__fspath__"):
+            object.__setattr__(self, "tokenizer", str(self.tokenizer))
+        if not self.into or not self.tokenizer:
+            raise SpecError(
+                f"Tokenize: tokenizer is {self.tokenizer!r} and into is {self.into!r}; expected the path of a tokenizer.json "
+                "and the name of a column"
+            )
+        if not self.digest:
+            text = self._text()
+            _refuse_dropout(text)
+            object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest())
+
+    def reads(self, schema: pa.Schema) -> tuple[str, ...]:
+        return (self.column,)
+
+    def output_schema(self, schema: pa.Schema) -> pa.Schema:
+        typed(self, schema, (self.column,), textual, expected=TEXT)
+        if self.into != self.column and self.into in schema.names:
+            raise SchemaError(f"Tokenize: there is a column {self.into!r} already; give another name with into=")
+        at = schema.get_field_index(self.column)
+        return schema.set(at, pa.field(self.into, pa.list_(pa.int32()), nullable=schema.field(at).nullable))
+
+    def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
+        after, at, encode = self.output_schema(schema), schema.get_field_index(self.column), self._encoder()
+
+        def apply(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+            columns = batch.columns
+            columns[at] = _encoded(columns[at], encode)
+            return pa.RecordBatch.from_arrays(columns, schema=after)
+
+        return apply
+
+    def _text(self) -> str:
+        """The tokenizer's JSON."""
+        if self.tokenizer.lstrip().startswith("{"):
+            return self.tokenizer
+        try:
+            return Path(self.tokenizer).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SpecError(
+                f"Tokenize: tokenizer {self.tokenizer!r} cannot be read ({error.strerror}); expected the path of a "
+                "tokenizer.json, as Tokenizer.save and Hugging Face models write it, or its JSON"
+            ) from error
+
+    def _encoder(self) -> Any:
+        text = self._text()
+        found = hashlib.sha256(text.encode()).hexdigest()
+        if found != self.digest:
+            raise SpecError(
+                f"Tokenize: {self.tokenizer!r} has SHA-256 {found[:12]}...; expected {self.digest[:12]}..., as when this step "
+                "was made; bring the old file back, or make the step anew, which changes the fingerprint of what follows"
+            )
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise SpecError("Tokenize needs tokenizers, which is not installed; pip install 'forebay[text]'") from error
+        try:
+            made = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises plain Exception
+            raise SpecError(f"Tokenize: {self.tokenizer[:80]!r} is no tokenizer of the library: {error}") from error
+        made.no_truncation()
+        made.no_padding()
+        special = self.special_tokens
+        return lambda texts: made.encode_batch_fast(texts, add_special_tokens=special)
+
+
+def _refuse_dropout(text: str) -> None:
+    try:
+        model = json.loads(text).get("model") or {}
+    except (ValueError, AttributeError) as error:
+        raise SpecError(f"Tokenize: the tokenizer is no JSON object ({error}); expected a tokenizer.json") from error
+    if model.get("dropout"):
+        raise SpecError(
+            f"Tokenize: the tokenizer's BPE has dropout {model['dropout']}, so the same text would give other tokens each time; "
+            "set dropout to null in the file"
+        )
+
+
+def _encoded(column: pa.Array, encode: Any) -> pa.Array:
+    """Lists of ids, chunk by chunk; one Python text a row is what the library takes."""
+    lengths = np.zeros(len(column), np.int64)
+    parts: list[NDArray[np.int32]] = []
+    for start, texts in _texts(column):
+        ids = [one.ids for one in encode(texts)]
+        lengths[start : start + len(ids)] = sizes = [len(one) for one in ids]
+        parts.append(np.fromiter(chain.from_iterable(ids), np.int32, sum(sizes)))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise SchemaError(
+            f"Tokenize: a record batch of {len(column)} texts has {offsets[-1]} tokens; a list column holds 2**31 - 1: write the "
+            "source with smaller row groups"
+        )
+    values = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    if not column.null_count:
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
+    return _without(offsets, values, np.asarray(column.is_null().to_numpy(zero_copy_only=False)))
+
+
+def _texts(column: pa.Array) -> Iterator[tuple[int, list[str]]]:
+    for start in range(0, len(column), _AT_ONCE):
+        yield start, column.slice(start, _AT_ONCE).fill_null("").to_numpy(zero_copy_only=False).tolist()
+
+
+def _without(offsets: NDArray[np.int64], values: NDArray[np.int32], null: NDArray[np.bool_]) -> pa.Array:
+    """The lists, null where `null`: what an empty text gives in their place is taken out."""
+    lengths = np.diff(offsets)
+    kept = values[np.repeat(~null, lengths)]
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(null, 0, lengths))])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(kept), mask=pa.array(null))
