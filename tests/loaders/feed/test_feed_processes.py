@@ -181,3 +181,21 @@ def test_members_of_a_mixture_have_functions_of_their_own(ds: fb.Dataset) -> Non
     other = ds.map_batches(user_functions.cubed, version="1", columns=["row"])
     batch = next(iter(loader(fb.mix({one: 1, other: 1}), shuffle=False, batch_size=6, python_processes=1)))
     assert sorted(batch["square"].tolist()) == [0, 0, 1, 1, 4, 8]  # squares and cubes of 0, 1, 2
+
+
+def test_a_script_without_a_guard_is_told_so(ds: fb.Dataset, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\nimport forebay as fb\nfrom support import user_functions\n"
+        "ds = fb.scan(sys.argv[1]).map_batches(user_functions.with_pid, version='1', columns=['row'])\n"
+        "next(iter(fb.DataLoader(ds, batch_size=100, python_processes=1)))\n"
+    )
+    paths = os.pathsep.join([str(Path(user_functions.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(script), os.path.dirname(ds.source.paths[0])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.returncode == 1 and "WorkerError" in done.stderr and "if __name__ == '__main__':" in done.stderr
