@@ -135,7 +135,7 @@ def _ready(
 
 def _prepare_both(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions) -> str:
     """The toy size, which checks need, and the full one; the reason if it cannot."""
-    if not _has_own_format(candidate):
+    if not has_own_format(candidate):
         return ""
     reason = _prepare(candidate, environment, options, quick=True)
     return reason or ("" if options.quick else _prepare(candidate, environment, options, quick=False))
@@ -161,12 +161,12 @@ def _prepare(candidate: Candidate, environment: PeerEnvironment, options: SuiteO
 
 def _tell_preparation(candidate: Candidate, options: SuiteOptions, results: Results) -> None:
     kept = job_of(candidate, "prepare", quick=options.quick).prepared_path / "prepared.json"
-    if _has_own_format(candidate) and kept.is_file():
+    if has_own_format(candidate) and kept.is_file():
         found = json.loads(kept.read_text())
         results.add("prepare", **name_of(candidate), quick=options.quick, **found)
 
 
-def _has_own_format(candidate: Candidate) -> bool:
+def has_own_format(candidate: Candidate) -> bool:
     """Whether the peer's file says how to make one; it can be imported in the peer's environment only."""
     return f"def prepare_{candidate.workload}(" in _source("peers", candidate.peer)
 

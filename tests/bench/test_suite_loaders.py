@@ -8,7 +8,7 @@ from forebay.bench.catalog import CANDIDATES
 from forebay.bench.measure import run_job
 from forebay.bench.peer_env import REQUIREMENTS, peer_environment
 from forebay.bench.places import environments_home
-from forebay.bench.runner import job_of
+from forebay.bench.runner import has_own_format, job_of
 
 HERE = environments_home()
 OURS = [next(one for one in every if one.peer == "forebay") for every in CANDIDATES.values()]
@@ -30,7 +30,8 @@ def run(candidate, mode, python=None):
 
 
 def checked(candidate, python=None):
-    run(candidate, "prepare", python)
+    if has_own_format(candidate):
+        run(candidate, "prepare", python)
     return run(candidate, "check", python).message
 
 
