@@ -1,7 +1,6 @@
 """forebay itself, through its public API."""
 
 import pickle
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,25 +157,12 @@ def _plain(dataset: Any, batch: int, workers: int) -> Loader:
 
 
 def ragged_text(job: Job, *, threads: int) -> Loader:
-    """The tokenizer in a function on record batches, which threads run side by side; packed by the loader."""
     import forebay as fb
+    from forebay import transforms as T
 
-    tokenizer = text_workload.tokenizer(job.data_path, parallel=False)
-
-    def tokenize(batch: pa.RecordBatch) -> pa.RecordBatch:
-        tokens = [one.ids for one in tokenizer.encode_batch_fast(batch.column("text").to_pylist())]
-        ends = np.zeros(len(tokens) + 1, np.int32)
-        np.cumsum([len(one) for one in tokens], out=ends[1:])
-        values = np.fromiter(chain.from_iterable(tokens), np.uint16, int(ends[-1]))
-        ids = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
-        return pa.record_batch([ids], names=["ids"])
-
-    schema = pa.schema([("ids", pa.list_(pa.uint16()))])
-    ds = fb.scan(str(job.data_path / "documents.arrow")).map_batches(
-        tokenize, version="1", columns=["text"], schema=schema
-    )
+    tokenize = T.Tokenize("text", tokenizer=str(job.data_path / "tokenizer.json"), into="ids")
     loader = fb.DataLoader(
-        ds.select("ids", "number"),
+        fb.scan(str(job.data_path / "documents.arrow")).apply(tokenize),
         batch_size=job.batch or text_workload.BATCH,
         shuffle=True,
         num_workers=threads,
