@@ -18,7 +18,7 @@ from forebay.engine.read_ahead import AHEAD_BYTES, ReadAhead
 from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.source import Source
 from forebay.loaders.fragment_rows import FragmentRows
-from forebay.loaders.piece import Piece, Scattered, row_ids
+from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids
 
 
 class DecodedRows:
@@ -162,7 +162,7 @@ class _Window:
         with self._lock:
             joined = self._joined
         slots, inside, ids = self._located(joined, positions)
-        in_one_run = isinstance(places, slice) and int(positions[-1] - positions[0]) == len(positions) - 1
+        in_one_run = isinstance(places, slice) and consecutive(positions)
         if order.shuffle != "none" or order.selection.kept or not isinstance(places, slice) or not in_one_run:
             yield Piece(Scattered(joined.gatherer, slots, inside), ids, places)
             return
@@ -230,7 +230,7 @@ def _taken(
     gatherer: Gatherer, ids: NDArray[np.uint64], at: NDArray[np.int64], places: slice | NDArray[np.int64]
 ) -> Piece:
     """Rows `at` of a gatherer's one record batch."""
-    if isinstance(places, slice) and int(at[-1] - at[0]) == len(at) - 1:
+    if isinstance(places, slice) and consecutive(at):
         return Piece(gatherer.batches[0].slice(int(at[0]), len(at)), ids[at[0] : at[-1] + 1], places)
     return Piece(Scattered(gatherer, np.zeros(len(at), np.int64), at), ids[at], places)
 

@@ -35,8 +35,11 @@ _IGNORED = (
     "generator",
     "timeout",
     "deterministic",
+    "snapshot_every_n_steps",
+    "arena_bytes",
 )
-"""Arguments that ask for what is so here anyway: memory is pinned when there is a GPU, threads stay."""
+"""Arguments that ask for what is so here anyway (memory is pinned when there is a GPU, threads stay, a state is of each
+batch), or for what is not needed here (memory shared with workers)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from forebay.engine.plan import Plan
 from forebay.formats.errors import DataError
 from forebay.formats.schemas import conform
 from forebay.formats.source import Source
-from forebay.loaders.piece import Piece, Scattered, row_ids, runs_of
+from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids, runs_of
 
 FILES_HELD = 16_384
 """Files mapped at the same time: Linux allows a process 65,530 mappings (vm.max_map_count)."""
@@ -99,7 +99,7 @@ class MappedRows:
             for first, stop in runs_of(fragments):
                 batch = opened.gatherer.batches[opened.slots[fragments[first]]]
                 here = slice(first, stop)
-                if rows[stop - 1] - rows[first] == stop - first - 1:  # neighbours: nothing needs to be copied
+                if consecutive(rows[here]):  # neighbours: nothing needs to be copied
                     yield Piece(batch.slice(int(rows[first]), stop - first), ids[here], here)
                 else:
                     yield Piece(Scattered(opened.gatherer, opened.slots[fragments[here]], rows[here]), ids[here], here)

@@ -62,6 +62,13 @@ def row_ids(fragments: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np
     return ids
 
 
+def consecutive(values: NDArray[np.int64]) -> bool:
+    """Whether each value is one more than the one before."""
+    if not len(values) or int(values[-1] - values[0]) != len(values) - 1:
+        return False
+    return bool((np.diff(values) == 1).all())  # batches by length take rows in any order, whatever their ends are
+
+
 def runs_of(values: NDArray[np.int64]) -> list[tuple[int, int]]:
     """(first, one past the last) of each run of equal neighbours."""
     if not len(values):
