@@ -1,14 +1,17 @@
 """The child process: makes one peer's loader and prepares, checks or times it. `python -m forebay.bench.child JOB`.
 
-Speaks one line of JSON a message on standard output; whatever a peer prints goes to standard error.
+Speaks one line of JSON a message on standard output; whatever a peer prints goes to standard error. Around what is timed it says
+"clock" and "stopped", and then waits for a line, so that memory is looked at while the loader is alive and the clock is not.
 """
 
 import importlib
 import json
 import os
+import select
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 BEGAN = time.perf_counter()
@@ -19,11 +22,12 @@ def main() -> None:
     from forebay.bench.job import Job
     from forebay.bench.process_tree import adopt_orphans
 
-    speak = os.fdopen(os.dup(1), "w")
+    speak, hear = os.fdopen(os.dup(1), "w"), os.dup(0)
     os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     adopt_orphans()
     try:
-        say(speak, {"event": "done", **run(Job(**json.loads(sys.argv[1])))})
+        say(speak, {"event": "done", **run(Job(**json.loads(sys.argv[1])), Watch(speak, hear))})
     except BaseException as error:  # noqa: BLE001 - whatever a peer raises is a result: the table says why
         traceback.print_exc()
         say(speak, {"event": "failed", "reason": f"{type(error).__name__}: {error}"[:500]})
@@ -39,7 +43,27 @@ def say(speak: TextIO, message: dict[str, Any]) -> None:
     speak.flush()
 
 
-def run(job: Any) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The line to the suite."""
+
+    speak: TextIO
+    hear: int
+
+    def begin(self) -> None:
+        """The clock starts: from here on nobody looks."""
+        say(self.speak, {"event": "clock"})
+
+    def stop(self) -> None:
+        """The clock has stopped; wait until the suite has looked, or a moment."""
+        say(self.speak, {"event": "stopped"})
+        select.select([self.hear], [], [], _LOOK_S)
+
+
+_LOOK_S = 10.0
+
+
+def run(job: Any, watch: Watch) -> dict[str, Any]:
     """What the mode gives: seconds of preparation, faults found, or times."""
     workload = importlib.import_module(f"forebay.bench.workloads.{job.workload}")
     peer = importlib.import_module(f"forebay.bench.peers.{job.peer}")
@@ -53,10 +77,10 @@ def run(job: Any) -> dict[str, Any]:
         from forebay.bench.exactly_once import check
 
         return check(job, workload, getattr(peer, job.workload)(job, **job.settings))
-    return timed(job, workload, getattr(peer, job.workload))
+    return timed(job, workload, getattr(peer, job.workload), watch)
 
 
-def timed(job: Any, workload: Any, make: Any) -> dict[str, Any]:
+def timed(job: Any, workload: Any, make: Any, watch: Watch) -> dict[str, Any]:
     """Time to the first batch, then samples, wall and CPU seconds of what follows."""
     from forebay.bench.process_tree import bytes_read, cpu_seconds
 
@@ -75,6 +99,7 @@ def timed(job: Any, workload: Any, make: Any) -> dict[str, Any]:
             ended = True
             break
         counted = workload.count(batch)
+    watch.begin()
     cpu, read, samples = cpu_seconds(me), bytes_read(me), 0
     clock = time.perf_counter()
     if ended:
@@ -94,13 +119,14 @@ def timed(job: Any, workload: Any, make: Any) -> dict[str, Any]:
         if job.measure_s is not None and now - clock >= job.measure_s:
             break
     wall = time.perf_counter() - clock
-    after = bytes_read(me)
+    after, cpu = bytes_read(me), cpu_seconds(me) - cpu
+    watch.stop()
     return {
         "first_batch_s": first,
         "start_s": began + first - BEGAN,
         "samples": samples,
         "wall_s": wall,
-        "cpu_s": cpu_seconds(me) - cpu,
+        "cpu_s": cpu,
         "read_calls_bytes": after[0] - read[0],
         "read_disk_bytes": after[1] - read[1],
         "epochs": number + 1,

@@ -97,6 +97,7 @@ def _keep(results: Results, candidate: Candidate, watched: Watched, *, quick: bo
         ok=watched.ok,
         peak_pss=watched.peak_pss,
         peak_without_files=watched.peak_without_files,
+        peak_held=watched.peak_held,
         total_s=watched.total_s,
         **figures,
     )
