@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from types import GenericAlias
 from typing import Any, cast
 
 import torch
@@ -45,6 +46,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     sample_seed: int | None = None
     """What each sample's random numbers come from; None: they come as they do in torch."""
+
+    def __class_getitem__(cls, kind: Any) -> GenericAlias:
+        """`DataLoader[Batch]` in annotations, as with torch's."""
+        return GenericAlias(cls, kind)
 
     def __new__(cls, dataset: Any = None, *args: Any, **kwargs: Any) -> "DataLoader":
         if cls is DataLoader and getattr(dataset, "__forebay_dataset__", False):
