@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import os
 import resource
 import shutil
@@ -40,7 +41,7 @@ def doctor(
     """
     checks = [*_packages(), _shared_memory(), _open_files(), _kernel_cache()]
     if warm:
-        checks.append(_warm())
+        checks.append(_warm(quiet=as_json))
     if as_json:
         say_json([{"name": name, "ok": ok, "detail": detail} for name, ok, detail in checks])
     else:
@@ -90,12 +91,25 @@ def _kernel_cache() -> tuple[str, bool, str]:
     )
 
 
-def _warm() -> tuple[str, bool, str]:
+def _warm(*, quiet: bool) -> tuple[str, bool, str]:
     import pkgutil
+    import time
+
+    from rich.console import Console
+    from rich.progress import track
 
     package = importlib.import_module("forebay.transforms.kernels")
     names = [one.name for one in pkgutil.iter_modules(package.__path__)]
-    for name in names:
+    console = Console(stderr=True)
+    logging.getLogger(package.__name__).setLevel(logging.ERROR)  # the bar says it
+    start = time.perf_counter()
+    for name in track(
+        names, "compiling kernels", console=console, transient=True, disable=quiet or not console.is_terminal
+    ):
         # signatures are explicit, so importing a kernel module compiles it (or loads it from the cache)
+        begun = time.perf_counter()
         importlib.import_module(f"forebay.transforms.kernels.{name}")
-    return "kernels", True, f"{len(names)} modules compiled"
+        took = time.perf_counter() - begun
+        if took > 1 and not quiet and not console.is_terminal:  # where there is no bar
+            console.print(f"compiled {name} in {took:.1f} s")
+    return "kernels", True, f"{len(names)} modules ready after {time.perf_counter() - start:.1f} s"

@@ -1,0 +1,44 @@
+"""A cold kernel cache says so once; a warm one is quick and silent."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOADED = "import forebay.transforms.kernels.tokens, forebay.transforms.kernels.pack"
+
+
+def first_use(cache: Path, code: str = LOADED) -> str:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_compiling_is_announced_once_and_loading_is_not(tmp_path):
+    said = first_use(tmp_path)
+    assert said.count("forebay compiles its kernels") == 1 and "forebay doctor --warm" in said
+    assert first_use(tmp_path) == ""
+
+
+@pytest.mark.slow
+def test_a_pipeline_compiles_nothing_once_doctor_has_warmed_the_cache(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "forebay", "doctor", "--warm"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "compiled columns in" in done.stderr and "modules ready" in done.stdout
+    pipeline = (
+        "import forebay as fb, numpy as np, pyarrow as pa; from forebay import transforms as T; from numba.core import event\n"
+        "class Seen(event.Listener):\n"
+        "    def on_start(self, event): raise SystemExit(f'compiled {event.data}')\n"
+        "    def on_end(self, event): pass\n"
+        "event.register('numba:run_pass', Seen())\n"
+        "from forebay.transforms.fuse_columns import fuse\n"
+        "from forebay.transforms.transform import Rows\n"
+        "batch = pa.RecordBatch.from_pydict({'x': [1.0, None]})\n"
+        "chain = [T.FillNull(['x'], value=0), T.Log1p(['x'])]\n"
+        "fuse(chain, batch.schema, [None, None], range(2)).run(batch, Rows(np.arange(2, dtype=np.uint64)))\n"
+    )
+    assert first_use(tmp_path, pipeline) == ""
