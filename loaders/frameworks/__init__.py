@@ -7,13 +7,13 @@ need none. See docs/frameworks.md.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forebay.loaders.frameworks.accelerate_loader import accelerate_loader
+    from forebay.loaders.frameworks.accelerate_inner import accelerate_loader
     from forebay.loaders.frameworks.fabric import resume_fabric
     from forebay.loaders.frameworks.hf import HFLoaders
 else:
     import importlib
 
-    _HOMES = {"HFLoaders": "hf", "accelerate_loader": "accelerate_loader", "resume_fabric": "fabric"}
+    _HOMES = {"HFLoaders": "hf", "accelerate_loader": "accelerate_inner", "resume_fabric": "fabric"}
 
     def __getattr__(name):
         if name not in _HOMES:

@@ -6,7 +6,7 @@ from forebay.engine.dataset import Dataset
 from forebay.formats.errors import SpecError
 from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.feed_loader import FeedLoader
-from forebay.loaders.frameworks.accelerate_loader import accelerate_loader, carry
+from forebay.loaders.frameworks.accelerate_inner import accelerate_loader, carry
 from forebay.loaders.hooks.extras import load_extra
 
 
