@@ -144,6 +144,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             prefetch=loader.num_workers * (loader.prefetch_factor or 0),
             iterable=loader._dataset_kind == _DatasetKind.Iterable,
         )
+        self._snapshots.generator = loader.generator
         self._snapshots.listen = weakref.WeakMethod(self.wait_for_states)
         self._context = WorkerContext(
             loader.multiprocessing_context or torch.multiprocessing,

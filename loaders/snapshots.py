@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from forebay.loaders.queues import Note
 from forebay.loaders.restore import generator_state
 from forebay.loaders.stateful import (
@@ -62,6 +64,8 @@ class Snapshots:
     _sent: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
     _taken: _Taken | None = None
     _draws_globally: bool = False
+    generator: torch.Generator | None = None
+    """The loader's. At an epoch's end it has drawn once more since the last snapshot."""
     listen: "Callable[[], Callable[[], None] | None]" = lambda: None
     """Gives what waits for the workers' first states, while their iterator lives."""
 
@@ -146,7 +150,7 @@ class Snapshots:
         snapshot = {
             SNAPSHOT_STEP: taken.step,
             LAST_WORKER: taken.last_worker,
-            MAIN: {**taken.main, **generator_state(None, self.finished and self._draws_globally)},
+            MAIN: {**taken.main, **(generator_state(self.generator, self._draws_globally) if self.finished else {})},
             WORKERS: workers,
         }
         return {SNAPSHOT: snapshot, STEPS_SINCE: self.yielded - taken.step, FINISHED: self.finished}
