@@ -47,7 +47,8 @@ class Feed:
         self.members = [
             Member(one, spec, number=number, share=share, run=run(number)) for number, one in enumerate(datasets)
         ]
-        self.ring = Ring(pinned=torch.cuda.is_available(), keep=self._threads + 4, overwrite=spec.overwrite)
+        gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
+        self.ring = Ring(pinned=gpu is not None, gpu=gpu, keep=self._threads + 4, overwrite=spec.overwrite)
         self._makers = [ChunkMaker(one, spec, self.ring) for one in self.members]
         if any(one.specs != self._makers[0].specs for one in self._makers):
             raise SchemaError("the data sets of the mixture give batches of different shapes or types")

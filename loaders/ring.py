@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -79,6 +80,8 @@ class Ring:
 
     pinned: bool = False
     """Whether memory is page-locked for copies to a GPU."""
+    gpu: int | None = None
+    """Number of the GPU that the trainer uses: threads would else work with the first, and take memory there."""
     keep: int = 8
     """Free slots that are kept; what a burst needed beyond them is given back to the system."""
     overwrite: bool = False
@@ -93,7 +96,8 @@ class Ring:
         """A slot of at least `nbytes` bytes to write to."""
         memory = self._reused(nbytes)
         if memory is None:
-            memory = _allocate(nbytes, self.pinned)
+            with self._on_gpu():
+                memory = _allocate(nbytes, self.pinned)
         if self.overwrite:
             return Slot(memory, memory)
         lease = np.frombuffer(memory.data, np.uint8)
@@ -119,16 +123,23 @@ class Ring:
     def _put(self, memory: NDArray[np.uint8]) -> None:
         # without the lock: the last view may die, and this run, while this very thread holds it
         if self.pinned:
-            self._unread.append((memory, device.work_queued()))
+            self._unread.append((memory, self._marks()))
         elif len(self._free) < self.keep:
             self._free.append(memory)
+
+    def _marks(self) -> tuple[device.Passed, ...] | None:
+        with self._on_gpu():
+            return device.work_queued()
+
+    def _on_gpu(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.gpu is None else torch.cuda.device(self.gpu)
 
     def _settle(self) -> None:
         """Take back the memory that the device has read meanwhile."""
         for _ in range(len(self._unread)):
             memory, marks = self._unread.popleft()
             if marks is None:
-                marks = device.work_queued()
+                marks = self._marks()
             if marks is None or not all(mark.query() for mark in marks):
                 self._unread.append((memory, marks))
             elif len(self._free) < self.keep:

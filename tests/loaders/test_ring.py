@@ -2,6 +2,8 @@
 
 import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -125,6 +127,26 @@ def test_where_no_mark_may_be_set_it_is_set_later(monkeypatch: pytest.MonkeyPatc
     last[0].passed = True
     one.pinned = False
     assert one.take(100).whole.data_ptr() == address
+
+
+def test_marks_and_memory_are_of_the_trainers_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []  # the GPU in use when memory is taken or a mark is set
+    current = [0]
+
+    @contextmanager
+    def on(number: int) -> Iterator[None]:
+        before, current[0] = current[0], number
+        yield
+        current[0] = before
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(device, "work_queued", lambda: used.append(current[0]) or ())
+    monkeypatch.setattr(ring, "_allocate", lambda size, pinned: used.append(current[0]) or np.empty(size, np.uint8))
+    one = Ring(pinned=True, gpu=3)
+    slot = one.take(100)
+    del slot
+    one.pinned = False
+    assert used == [3, 3] and current == [0]
 
 
 def test_many_threads_never_share_a_slot() -> None:
