@@ -35,13 +35,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         batch_size: rows of a batch on one rank.
         shuffle: False, True (global where the data is memory-mapped Arrow, else window), "global" or "window".
         num_workers: threads that prepare batches ahead; 0 prepares them when asked for.
-        drop_last: leave out the last, smaller batch.
-        seed: of the order and of random transforms.
-        columns: two names, to get `(x, y)` instead of a dict; None gives the dict.
-        rank, world_size: from torch.distributed when it is initialized, else 0 of 1.
-        window_rows: rows of a shuffle window; None: 200,000, or fewer where these are more than 256 MB of files.
-        lanes: places of the data that a window is taken from. Ranks whose number divides it have lanes of their own: then
-            none decodes what another is given.
+        seed, drop_last, columns, window_rows, lanes, rank, world_size, pad, batching, to, overwrite, python_processes,
+        contract: the fields of `forebay.loaders.feed_options.FeedOptions`; docs/loading.md has an example of each.
     """
 
     sample_seed: int | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.formats.errors import DataError, SchemaError, SpecError
+from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
 from forebay.loaders.ring import Slot
 from forebay.transforms.kernels.ragged import pack_into, pad_into
 from forebay.transforms.stage import TensorSpec
@@ -40,8 +40,8 @@ class Pad:
     Beside each column c comes `c_length`, int64 (B,): how many of its values are real.
     """
 
-    value: float = 0
-    """What fills up."""
+    value: float | Mapping[str, float] = 0
+    """What fills up; or column -> value, such as {"input_ids": 0, "labels": -100} (0 in columns that it does not name)."""
     multiple: int = field(default=1, kw_only=True)
     """L is a multiple of this: 8 or 16 for tensor cores; few different lengths for compiled models."""
     max_length: int | None = field(default=None, kw_only=True)
@@ -61,14 +61,17 @@ class Pad:
             raise SpecError(f"Pad: side is {self.side!r}; expected 'right' or 'left'")
 
     def check(self, columns: Mapping[str, pa.DataType]) -> None:
+        for name in self.value if isinstance(self.value, Mapping) else ():
+            if name not in columns:
+                raise UnknownNameError.of("column of lists", name, columns, where="Pad")
         for name, type in columns.items():
             kind = np.dtype(type.to_pandas_dtype())
             kind = np.dtype(self.dtype) if self.dtype and kind.kind in "iu" else kind
             with np.errstate(all="ignore"):
-                filled = np.array([self.value]).astype(kind)
-            if kind.kind in "iu" and filled[0] != self.value:
+                filled = np.array([self._fill(name)]).astype(kind)
+            if kind.kind in "iu" and filled[0] != self._fill(name):
                 raise SpecError(
-                    f"Pad: value {self.value} does not fit column {name!r}, whose values are {kind}; give another, or "
+                    f"Pad: value {self._fill(name)} does not fit column {name!r}, whose values are {kind}; give another, or "
                     "dtype='int64'"
                 )
 
@@ -100,7 +103,7 @@ class Pad:
             out = slot.column((name, number), rows, TensorSpec((length,), kind))
             bits = np.dtype(f"u{kind.itemsize}")
             flat = np.ascontiguousarray(values[offsets[0] : offsets[-1]], kind).view(bits)
-            fill = np.array([self.value]).astype(kind).view(bits)
+            fill = np.array([self._fill(name)]).astype(kind).view(bits)
             pad_into(flat, offsets - offsets[0], fill, self.side == "left", out.view(bits))
             slot.column((f"{name}_length", number), rows, _ROW)[:] = lengths
             if at == 0 and self.mask:
@@ -108,6 +111,9 @@ class Pad:
                 mask = slot.column((self.mask, number), rows, TensorSpec((length,), np.dtype(np.int64)))
                 mask[:] = real[:, ::-1] if self.side == "left" else real
         return {}
+
+    def _fill(self, column: str) -> float:
+        return self.value.get(column, 0) if isinstance(self.value, Mapping) else self.value
 
     def _type(self, values: NDArray[Any]) -> np.dtype[Any]:
         return np.dtype(self.dtype) if self.dtype and values.dtype.kind in "iu" else values.dtype

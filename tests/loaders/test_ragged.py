@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.formats.errors import DataError, SchemaError, SpecError
+from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
 from forebay.loaders.ragged import Packed, Pad, lists_of
 from forebay.loaders.ring import Ring
 
@@ -56,6 +56,16 @@ def test_each_column_has_its_own_length_and_integers_may_widen() -> None:
     found = laid_out(Pad(dtype="int64"), columns)
     assert found["a"].dtype == np.int64 and found["a"].tolist() == [[1, 2, 3], [4, 0, 0]]
     assert found["b"].dtype == np.float32 and found["b"].tolist() == [[1], [0]]
+
+
+def test_each_column_may_be_filled_with_a_value_of_its_own() -> None:
+    columns = {"ids": column([[1, 2], [4]], "int32"), "labels": column([[5, 6], [7]], "int64")}
+    found = laid_out(Pad({"labels": -100}), columns)
+    assert found["ids"].tolist() == [[1, 2], [4, 0]] and found["labels"].tolist() == [[5, 6], [7, -100]]
+    with pytest.raises(UnknownNameError, match="unknown column of lists 'label' in Pad; did you mean labels"):
+        Pad({"label": -100}).check({"ids": pa.int32(), "labels": pa.int64()})
+    with pytest.raises(SpecError, match="value -100 does not fit column 'ids', whose values are uint16"):
+        Pad({"ids": -100}).check({"ids": pa.uint16()})
 
 
 @given(rows=ROWS, multiple=st.integers(1, 9), power=st.booleans())
