@@ -98,7 +98,7 @@ class CachedSource:
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """The units of one file, mapped; the first call computes what is missing of all files, in all threads."""
-        return [self._all[at] for at, one in enumerate(self.fragments()) if one.path == path]
+        return [self._all[at] for at in self._of_path[path]]
 
     def identity(self) -> dict[str, Any]:
         return {"cached": self.original.identity(), "prefix": self.prefix.fingerprint()}
@@ -143,6 +143,13 @@ class CachedSource:
     @cached_property
     def _ordinals(self) -> dict[tuple[str, int], int]:
         return {(one.path, one.start): at for at, one in enumerate(self.original.fragments())}
+
+    @cached_property
+    def _of_path(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for at, one in enumerate(self.original.fragments()):
+            found.setdefault(one.path, []).append(at)
+        return found
 
     @cached_property
     def _all(self) -> list[pa.RecordBatch]:

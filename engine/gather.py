@@ -1,5 +1,6 @@
 """Rows of many record batches become one record batch, in a few kernel calls whatever the number of batches."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from forebay.engine.column_memory import ColumnMemory
 from forebay.formats.errors import DataError
 from forebay.transforms.kernels import gather as kernel
+from forebay.transforms.stage import ColumnRows
 
 _AT_FIRST = 16
 
@@ -19,16 +21,19 @@ _Validity = tuple[pa.Buffer | None, int]
 class Gatherer:
     """Record batches of one schema, from which rows are taken by (batch, row).
 
-    Any number of threads may take rows while one adds batches.
+    A struct of plain columns, as decoded images are, is taken column by column. Any number of threads may take rows while
+    one adds batches.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.batches: list[pa.RecordBatch] = []
-        self._columns = [ColumnMemory.of(one.type) for one in schema]
-        self._table = np.zeros((len(schema), _AT_FIRST, kernel.OFFSETS + 1), np.int64)
-        self._nullable = np.zeros(len(schema), np.bool_)
-        self._slow = frozenset(at for at, one in enumerate(self._columns) if one is None)
+        self._parts: list[ColumnMemory] = []
+        """Plain columns: those of the schema, and those of its structs."""
+        self._parts_of = [self._add_parts(one.type) for one in schema]
+        self._table = np.zeros((len(self._parts), _AT_FIRST, kernel.OFFSETS + 1), np.int64)
+        self._nullable = np.zeros(len(self._parts), np.bool_)
+        self._slow = frozenset(at for at, parts in enumerate(self._parts_of) if not parts)
         """Columns that Arrow takes, since their rows cannot be copied by address."""
 
     def add(self, batch: pa.RecordBatch) -> int:
@@ -36,74 +41,114 @@ class Gatherer:
         at = len(self.batches)
         if at == self._table.shape[1]:  # a new table: whoever reads the old one now may go on
             self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
-        for number, (column, array) in enumerate(zip(self._columns, batch.columns, strict=True)):
-            if column is None or not column.describe(array, self._table[number, at]):
+        for number, (parts, array) in enumerate(zip(self._parts_of, batch.columns, strict=True)):
+            arrays = [array.field(one) for one in range(len(parts))] if pa.types.is_struct(array.type) else [array]
+            for part, one in zip(parts, arrays, strict=False):
+                if not self._parts[part].describe(one, self._table[part, at]):
+                    self._slow |= {number}
+                self._nullable[part] |= one.null_count > 0
+            if pa.types.is_struct(array.type) and array.null_count:
                 self._slow |= {number}
-            self._nullable[number] |= array.null_count > 0
         self.batches.append(batch)
         return at
 
-    def take(self, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.RecordBatch:
+    def take(
+        self, slots: NDArray[np.int64], rows: NDArray[np.int64], columns: Collection[str] | None = None
+    ) -> pa.RecordBatch:
         """Row `rows[i]` of batch `slots[i]` as row i. The result owns its memory.
 
         Args:
             slots: (N,) numbers that `add` gave.
             rows: (N,) rows of these batches. Not checked: they come from an order over the batches' lengths.
+            columns: those wanted, in the schema's order; None: all.
         """
         slow, n = self._slow, len(rows)
-        if not self._columns:  # an Arrow batch without columns has no length, so a placeholder carries it
+        chosen = [at for at, one in enumerate(self.schema.names) if columns is None or one in columns]
+        if not chosen:  # an Arrow batch without columns has no length, so a placeholder carries it
             return pa.RecordBatch.from_arrays([pa.nulls(n)], names=[""]).select([])
-        columns = [(at, one) for at, one in enumerate(self._columns) if one is not None and at not in slow]
-        made = self._copied(columns, slots, rows) if columns else {}
-        for at in slow:
-            made[at] = self._taken(at, slots, rows)
-        return pa.RecordBatch.from_arrays([made[at] for at in range(len(self._columns))], schema=self.schema)
+        parts = [part for at in chosen if at not in slow for part in self._parts_of[at]]
+        made = self._copied(parts, slots, rows) if parts else {}
+        arrays = [
+            self._taken(at, slots, rows)
+            if at in slow
+            else self._joined(at, [made[part] for part in self._parts_of[at]])
+            for at in chosen
+        ]
+        fields = [self.schema.field(at) for at in chosen]
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=self.schema.metadata))
 
-    def addresses(self, column: str, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """(N,) address of each row's values; None where rows vary in length, may be null, or are not plain memory."""
+    def located(self, column: str, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> ColumnRows | None:
+        """Where rows lie; None where they vary in length, may be null, or are not plain memory.
+
+        Of a struct one column may vary in length: it is the one whose memory is told, the others come as values.
+        """
         at = self.schema.get_field_index(column)
-        found = self._columns[at]
-        if found is None or at in self._slow or self._nullable[at] or found.varies or found.width == kernel.BITS:
+        parts = self._parts_of[at]
+        memories = [self._parts[part] for part in parts]
+        if at in self._slow or self._nullable[parts].any() or any(one.width == kernel.BITS for one in memories):
             return None
-        wanted: NDArray[np.int64] = self._table[at, :, kernel.DATA][slots] + rows * found.width
-        return wanted
+        varying = [part for part in parts if self._parts[part].varies]
+        if not pa.types.is_struct(self.schema.field(at).type):
+            if varying:
+                return None
+            return ColumnRows(self._table[parts[0], :, kernel.DATA][slots] + rows * memories[0].width)
+        if len(varying) != 1:
+            return None
+        part, memory = varying[0], self._parts[varying[0]]
+        where, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+        kernel.spans_into(self._table[part], memory.wide, memory.width, slots, rows, where, lengths)
+        made = self._copied([one for one in parts if one != part], slots, rows)
+        names = [one.name for one in self.schema.field(at).type]
+        values = {name: made[one].to_numpy() for name, one in zip(names, parts, strict=True) if one != part}
+        return ColumnRows(where, lengths, values)
 
-    def _copied(
-        self, columns: list[tuple[int, ColumnMemory]], slots: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> dict[int, pa.Array]:
-        n, count = len(rows), len(columns)
+    def _add_parts(self, type: pa.DataType) -> list[int]:
+        """Numbers of the plain columns that a column is made of; none if it cannot be copied by address."""
+        found = [ColumnMemory.of(one.type) for one in type] if pa.types.is_struct(type) else [ColumnMemory.of(type)]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found):
+            return []
+        self._parts += known
+        return list(range(len(self._parts) - len(known), len(self._parts)))
+
+    def _joined(self, at: int, parts: list[pa.Array]) -> pa.Array:
+        type = self.schema.field(at).type
+        return pa.StructArray.from_arrays(parts, fields=list(type)) if pa.types.is_struct(type) else parts[0]
+
+    def _copied(self, parts: list[int], slots: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, pa.Array]:
+        n, count = len(rows), len(parts)
+        columns = [self._parts[part] for part in parts]
         out, nulls = np.zeros((count, 2), np.int64), np.zeros(count, np.int64)
         data: list[pa.Buffer | None] = [None] * count
         bitmaps: list[pa.Buffer | None] = [None] * count
-        for line, (at, column) in enumerate(columns):
+        for line, (part, column) in enumerate(zip(parts, columns, strict=True)):
             if not column.varies:
                 room = pa.allocate_buffer(n * column.width if column.width else (n + 7) // 8)
                 data[line], out[line, 0] = room, room.address
-            if self._nullable[at]:
+            if self._nullable[part]:
                 bitmap = pa.allocate_buffer((n + 7) // 8)
                 bitmaps[line], out[line, 1] = bitmap, bitmap.address
-        chosen = np.array([at for at, _ in columns], np.int64)
-        width = np.array([column.width for _, column in columns], np.int64)
-        kernel.rows_into(self._table, chosen, width, slots, rows, out, nulls)
+        width = np.array([column.width for column in columns], np.int64)
+        kernel.rows_into(self._table, np.array(parts, np.int64), width, slots, rows, out, nulls)
         made = {}
-        for line, (at, column) in enumerate(columns):
+        for line, (part, column) in enumerate(zip(parts, columns, strict=True)):
             found = int(nulls[line])
             valid = (bitmaps[line] if found else None, found)
             buffer = data[line]
             if buffer is None:
-                made[at] = self._varying(at, column, slots, rows, valid)
+                made[part] = self._varying(part, slots, rows, valid)
             else:
-                made[at] = column.build(n, buffer, validity=valid[0], nulls=found)
+                made[part] = column.build(n, buffer, validity=valid[0], nulls=found)
         return made
 
-    def _varying(
-        self, at: int, column: ColumnMemory, slots: NDArray[np.int64], rows: NDArray[np.int64], valid: _Validity
-    ) -> pa.Array:
-        n, table = len(rows), self._table[at]
+    def _varying(self, part: int, slots: NDArray[np.int64], rows: NDArray[np.int64], valid: _Validity) -> pa.Array:
+        column = self._parts[part]
+        n, table = len(rows), self._table[part]
         offsets = np.zeros(n + 1, np.int64)
         kernel.lengths_into(table, column.wide, slots, rows, offsets)
         total = int(offsets[-1])
         if not column.wide and total >= 2**31:
+            at = next(number for number, parts in enumerate(self._parts_of) if part in parts)
             raise DataError(
                 f"column {self.schema.field(at).name!r}: {n} rows hold {total} values, more than {column.type} can count; "
                 "give a smaller batch_size, or the column a large_ type"

@@ -1,6 +1,7 @@
 """From pieces to arrays: a plan's stages run over a piece, and the result is written where the batch wants it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ class StageWriter:
         self._last: Any = stages[-1] if stages and isinstance(stages[-1], SlotStage) else None
         self.first = stages[:-1] if self._last else stages
         self._written = frozenset(self._last.tensors()) & frozenset(self.specs) if self._last else frozenset()
-        alone = not self.first and not self.loose and self._written == frozenset(self.specs)
-        self._gathers = alone and isinstance(self._last, GatherStage)
+        self._rest = frozenset(one.name for one in plan.schema) - self._written
+        """Columns that the last stage leaves as they are."""
+        self._gathers = not self.first and isinstance(self._last, GatherStage) and self._last.by_address
 
     def write(self, piece: Piece, rows: Rows, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """Run the stages over a piece.
@@ -65,22 +67,35 @@ class StageWriter:
         """
         if self._gathers and isinstance(piece.found, Scattered):
             found = piece.found
-            where = {name: found.gatherer.addresses(name, found.slots, found.rows) for name in self._last.reads}
+            where = {name: found.gatherer.located(name, found.slots, found.rows) for name in self._last.reads}
             if all(one is not None for one in where.values()):
-                self._last.gather_into(where, rows, out)
-                return None
+                with self._telling(rows):
+                    self._last.gather_into(where, rows, {name: out[name] for name in self._last.tensors()})
+                if not self._rest:
+                    return None
+                return self._left(found.gatherer.take(found.slots, found.rows, self._rest), out)
         batch = piece.batch()
         if self.first:
             batch = self._run(self.first, batch, rows, self._path_of)
         if self._last is not None:
-            try:
+            with self._telling(rows):
                 self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
-            except BadRows as error:
-                raise self._located(error, rows) from error
+        return self._left(batch, out)
+
+    def _left(self, batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
+        """What the last stage did not write."""
         rest = {name: out[name] for name in self.specs if name not in self._written}
         if rest:
             copy_into(batch, rest)
         return batch.select(self.loose) if self.loose else None
+
+    @contextmanager
+    def _telling(self, rows: Rows) -> Iterator[None]:
+        """Say where a bad row is."""
+        try:
+            yield
+        except BadRows as error:
+            raise self._located(error, rows) from error
 
     def _located(self, error: BadRows, rows: Rows) -> DataError:
         fragment, row = split_id(int(rows.ids[error.rows[0]]))

@@ -16,6 +16,7 @@ from forebay.transforms.image_output import ImageOutput, plain
 from forebay.transforms.image_placement import Placement
 from forebay.transforms.image_planar import PlanarImages
 from forebay.transforms.randomness import uniforms
+from forebay.transforms.stage import ColumnRows
 from forebay.transforms.transform import Rows
 
 Images = EncodedImages | PlanarImages
@@ -94,6 +95,10 @@ class Chain:
         if self.decode is not None:
             return EncodedImages(column, take, self.decode)
         return PlanarImages(column, take, form_of(self.before, by=self.label))
+
+    def at(self, found: ColumnRows) -> Images:
+        """The images at given addresses; only where nothing is to be decoded."""
+        return PlanarImages.at(found, form_of(self.before, by=self.label))
 
     def placements(self, sizes: NDArray[np.int64], rows: Rows) -> list[Placement]:
         """Where the pixels of N images go in each segment."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from forebay.transforms.image_form import ImageForm
 from forebay.transforms.image_pixels import Pixels
+from forebay.transforms.stage import ColumnRows
 
 
 class PlanarImages:
@@ -25,6 +26,26 @@ class PlanarImages:
             self._sized(column, index, form.size)
         self.partly = np.zeros(len(index), np.bool_)
 
+    @classmethod
+    def at(cls, found: ColumnRows, form: ImageForm) -> "PlanarImages":
+        """Images that lie anywhere in memory."""
+        made = cls.__new__(cls)
+        made.channels, made.bad = form.channels or 0, {}
+        n = len(found.addresses)
+        if form.size is None:
+            made.sizes = np.stack([found.values["height"], found.values["width"]], axis=1).astype(np.int64)
+            assert found.lengths is not None
+            lengths = found.lengths
+            made._refuse_odd(lengths, found.values["channels"])
+        else:
+            made.sizes = np.broadcast_to(np.array(form.size, np.int64), (n, 2))
+            lengths = np.full(n, made.channels * form.size[0] * form.size[1])
+        low = int(found.addresses.min(initial=2**62)) if n else 0
+        made.data = _memory(low, int((found.addresses + lengths).max(initial=low)) - low)
+        made.starts = found.addresses - low
+        made.partly = np.zeros(n, np.bool_)
+        return made
+
     def _decoded(self, column: pa.StructArray, index: NDArray[np.int64]) -> None:
         pixels, *fields = (column.field(name) for name in ("pixels", "height", "width", "channels"))
         height, width, channels = (one.fill_null(0).to_numpy(zero_copy_only=False)[index] for one in fields)
@@ -33,7 +54,9 @@ class PlanarImages:
         self.data = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
         self.starts = ends[index]
         self.sizes = np.stack([height, width], axis=1).astype(np.int64)
-        lengths = ends[index + 1] - self.starts
+        self._refuse_odd(ends[index + 1] - self.starts, channels)
+
+    def _refuse_odd(self, lengths: NDArray[np.int64], channels: NDArray[np.int32]) -> None:
         other = channels != self.channels
         wrong = (lengths != self.channels * self.sizes[:, 0] * self.sizes[:, 1]) | (self.sizes < 1).any(axis=1)
         for old in self.bad.values():
@@ -56,3 +79,14 @@ class PlanarImages:
         """Image `row`; the rest is for sources that decode."""
         height, width = (int(one) for one in self.sizes[row])
         return Pixels(self.data, int(self.starts[row]), width, 1, height * width, height, width)
+
+
+class _Span:
+    """Memory from an address on, as NumPy asks for it. Only the images in it are read: between them may be nothing."""
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.__array_interface__ = {"data": (address, True), "shape": (nbytes,), "typestr": "|u1", "version": 3}
+
+
+def _memory(address: int, nbytes: int) -> NDArray[np.uint8]:
+    return np.asarray(_Span(address, nbytes)) if nbytes else np.empty(0, np.uint8)

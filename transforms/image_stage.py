@@ -1,6 +1,6 @@
 """The stage that runs fused image chains: decode, place, paint and normalize, into a new batch or a training batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from forebay.transforms.image_planar import PlanarImages
 from forebay.transforms.image_render import Renderer, crop_plans, needed
 from forebay.transforms.kernels.image_resample import NEAREST
 from forebay.transforms.pieces_stage import check_take
-from forebay.transforms.stage import TensorSpec
+from forebay.transforms.stage import ColumnRows, TensorSpec
 from forebay.transforms.transform import Rows
 
 
@@ -44,7 +44,7 @@ class ImageStage:
         made = {}
         for chain, output in zip(self._chains, self._outputs, strict=True):
             name = chain.before.name
-            drawing = _Drawing(chain, output, self._column(batch, chain), None, rows)
+            drawing = _Drawing(chain, output, chain.open(self._column(batch, chain), None), rows)
             sizes = drawing.sizes
             ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
             buffer = pa.allocate_buffer(int(ends[-1]) * output.dtype.itemsize)
@@ -61,8 +61,21 @@ class ImageStage:
         out: Mapping[str, NDArray[Any]],
     ) -> None:
         check_take(take, batch.num_rows)
-        specs = self.tensors()
         n = batch.num_rows if take is None else len(take)
+        for chain, output, into in self._targets(n, out):
+            _Drawing(chain, output, chain.open(self._column(batch, chain), take), rows).draw_rows(into)
+
+    @property
+    def by_address(self) -> bool:
+        return all(one.decode is None and one.after.name in self.tensors() for one in self._chains)
+
+    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
+        for chain, output, into in self._targets(len(rows.ids), out):
+            _Drawing(chain, output, chain.at(found[chain.before.name]), rows).draw_rows(into)
+
+    def _targets(self, n: int, out: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Chain, ImageOutput, NDArray[Any]]]:
+        """The chains that write tensors, with the arrays that they write to."""
+        specs = self.tensors()
         for chain, output in zip(self._chains, self._outputs, strict=True):
             spec = specs.get(chain.after.name)
             if spec is None:
@@ -73,9 +86,7 @@ class ImageStage:
                     f"{self.label}: the array for column {chain.after.name!r} is {into.dtype}{list(into.shape)}; expected "
                     f"{spec.dtype}{[n, *spec.shape]}, as tensors() says"
                 )
-            drawing = _Drawing(chain, output, self._column(batch, chain), take, rows)
-            if n:
-                drawing.draw(*_flat(into))
+            yield chain, output, into
 
     def _column(self, batch: pa.RecordBatch, chain: Chain) -> pa.Array:
         at = batch.schema.get_field_index(chain.before.name)
@@ -90,11 +101,8 @@ class ImageStage:
 class _Drawing:
     """One call's work on one column."""
 
-    def __init__(
-        self, chain: Chain, output: ImageOutput, column: pa.Array, take: NDArray[np.int64] | None, rows: Rows
-    ) -> None:
-        self._chain, self._output = chain, output
-        self._images: Images = chain.open(column, take)
+    def __init__(self, chain: Chain, output: ImageOutput, images: Images, rows: Rows) -> None:
+        self._chain, self._output, self._images = chain, output, images
         self._refuse(self._images.bad)
         self._placements = chain.placements(self._images.sizes, rows)
         for placement in self._placements:
@@ -106,6 +114,11 @@ class _Drawing:
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2) height and width of the results."""
         return self._placements[-1].sizes
+
+    def draw_rows(self, into: NDArray[Any]) -> None:
+        """Write the results to the rows of an array."""
+        if len(into):
+            self.draw(*_flat(into))
 
     def draw(self, flat: NDArray[Any], places: NDArray[np.int64]) -> None:
         """Write the results to `flat`, image i from `places[i]` on."""

@@ -1,7 +1,7 @@
 """A stage: what the engine runs. One bound transform, or a run of neighbours of one family, fused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -60,18 +60,32 @@ class SlotStage(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnRows:
+    """Where N rows of a column lie in memory. Whoever gives it keeps that memory alive, and has checked that the rows are
+    there and not null."""
+
+    addresses: NDArray[np.int64]
+    """(N,) address of each row's values; of the varying column's, in a struct."""
+    lengths: NDArray[np.int64] | None = None
+    """(N,) bytes of each row's values; None where all rows have the same number."""
+    values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """The other columns of a struct, (N,) each."""
+
+
 @runtime_checkable
 class GatherStage(Protocol):
     """A slot stage that can take each row from where it lies in memory, so that no copy of the rows is made first."""
 
-    def gather_into(
-        self, addresses: Mapping[str, NDArray[np.int64]], rows: Rows, out: Mapping[str, NDArray[Any]]
-    ) -> None:
+    @property
+    def by_address(self) -> bool:
+        """Whether it can for the columns that it was bound to."""
+
+    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
         """`run_into` for rows at given addresses.
 
         Args:
-            addresses: for each column of `reads`, (N,) addresses of the rows' values, which are of a fixed width and not
-                null. The caller keeps that memory alive, and has checked that the rows are there.
+            found: where the rows of each column of `reads` lie.
             rows: their ids.
             out: as for `run_into`.
         """

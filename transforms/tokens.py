@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forebay.formats.errors import BadRows, SchemaError, SpecError
 from forebay.transforms.kernels.tokens import shift_into, shift_rows_into
 from forebay.transforms.pieces_stage import check_take
-from forebay.transforms.stage import TensorSpec
+from forebay.transforms.stage import ColumnRows, TensorSpec
 from forebay.transforms.token_rows import row_length, row_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
 
@@ -70,6 +70,7 @@ class ShiftStage:
     def __init__(self, spec: ShiftTokens, schema: pa.Schema) -> None:
         self.label, self.schema = "ShiftTokens", spec.output_schema(schema)
         self.reads: tuple[str, ...] = (spec.column,)
+        self.by_address = True
         self._spec, self._length = spec, row_length(spec, schema, spec.column)
         self._kind = np.dtype(schema.field(spec.column).type.value_type.to_pandas_dtype())
 
@@ -109,10 +110,8 @@ class ShiftStage:
         index = _ALL if take is None else np.ascontiguousarray(take, np.int64)
         shift_into(values, first, self._length, index, take is not None, n, places)
 
-    def gather_into(
-        self, addresses: Mapping[str, NDArray[np.int64]], rows: Rows, out: Mapping[str, NDArray[Any]]
-    ) -> None:
-        where = addresses[self._spec.column]
+    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
+        where = found[self._spec.column].addresses
         if len(where):
             kind = self._kind
             shift_rows_into(kind.itemsize, int(kind.kind == "i"), where, self._length, self._places(len(where), out))

@@ -6,9 +6,10 @@ import pytest
 from support.photographs import cut, encoded, jpegs
 
 from forebay import transforms as T
+from forebay.engine.gather import Gatherer
 from forebay.formats.errors import BadRows, SchemaError
 from forebay.transforms.fuse_image import fuse
-from forebay.transforms.stage import SlotStage
+from forebay.transforms.stage import ColumnRows, GatherStage, SlotStage
 from forebay.transforms.transform import Rows
 
 N = 12
@@ -112,6 +113,45 @@ def test_a_sample_looks_the_same_in_any_batch_and_on_any_thread(name):
     assert np.array_equal(out, whole)
     later = into(stage, batch, Rows(ROWS.ids, ROWS.seed, ROWS.epoch + 1))
     assert not any(np.array_equal(one, other) for one, other in zip(later, whole, strict=True))
+
+
+@pytest.mark.parametrize("sized", [False, True])
+@pytest.mark.parametrize("layout", ["CHW", "HWC"])
+def test_images_taken_by_address_equal_those_of_a_batch(sized, layout):
+    front = [T.DecodeImage(), T.Resize(80), *([T.CenterCrop(76)] if sized else [])]
+    kept = stage_of(front).run(files(), ROWS)
+    batches = [kept.slice(0, 5), kept.slice(5)]
+    gatherer = Gatherer(kept.schema)
+    slots = np.array([gatherer.add(one) for one in batches])
+    order = np.random.default_rng(0).permutation(N)
+    found = gatherer.located("image", slots[(order >= 5).astype(int)], np.where(order >= 5, order - 5, order))
+    picked = Rows(ROWS.ids[order], ROWS.seed, ROWS.epoch)
+    for back in (
+        [T.RandomCrop(64), T.HorizontalFlip(), T.NormalizeImage(layout=layout)],
+        [T.RandomResizedCrop(48), T.RandomGrayscale(0.5), T.NormalizeImage(layout=layout)],
+    ):
+        stage = stage_of(back, kept.schema, len(front))
+        assert isinstance(stage, GatherStage) and stage.by_address
+        wanted = into(stage, kept, picked, order)
+        out = np.empty_like(wanted)
+        stage.gather_into({"image": found}, picked, {"image": out})
+        assert np.array_equal(out, wanted)
+
+
+def test_encoded_images_are_not_taken_by_address_and_odd_ones_are_bad():
+    assert not stage_of(CHAINS["imagenet"]).by_address
+    kept = stage_of([T.DecodeImage(), T.Resize(80)]).run(files(), ROWS)
+    stage = stage_of([T.RandomCrop(64), T.NormalizeImage()], kept.schema, 2)
+    gatherer = Gatherer(kept.schema)
+    gatherer.add(kept)
+    found = gatherer.located("image", np.zeros(N, np.int64), np.arange(N))
+    height = found.values["height"].copy()
+    height[3] += 1
+    found = ColumnRows(found.addresses, found.lengths, {**found.values, "height": height})
+    out = {"image": np.empty((N, 3, 64, 64), np.float32)}
+    with pytest.raises(BadRows, match="another number of bytes") as error:
+        stage.gather_into({"image": found}, ROWS, out)
+    assert list(error.value.rows) == [3]
 
 
 def test_reduced_decoding_is_near_exact_decoding():

@@ -133,3 +133,18 @@ def values_into(table_S4, wide, width, slot_N, row_N, offset_N1, out):
         first = _offset(table_S4[slot_N[i], OFFSETS], wide, row_N[i])
         source = table_S4[slot_N[i], DATA] + first * width
         _copy_bytes(source, out + offset_N1[i] * width, (offset_N1[i + 1] - offset_N1[i]) * width)
+
+
+@njit(
+    [types.void(_FIELDS, types.boolean, types.int64, _INDEX, _INDEX, types.int64[::1], types.int64[::1])],
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
+def spans_into(table_S4, wide, width, slot_N, row_N, address_N, length_N):
+    """Where the values of rows of a column of varying width lie, and how many bytes they have."""
+    for i in range(row_N.size):
+        base, row = table_S4[slot_N[i], OFFSETS], row_N[i]
+        first = _offset(base, wide, row)
+        address_N[i] = table_S4[slot_N[i], DATA] + first * width
+        length_N[i] = (_offset(base, wide, row + 1) - first) * width
