@@ -164,6 +164,8 @@ class CachedSource:
             row += batch.num_rows
             done, _ = run_stages(self.plan.stages, batch, rows, on_bad="raise", tally=Tally(), file=fragment.path)
             made.append(done)
+        if len(made) == 1:  # Arrow would copy it
+            return made[0]
         return pa.concat_batches(made) if made else no_rows(self.schema)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Gatherer:
         arrays = [
             self._taken(at, slots, rows)
             if at in slow
-            else self._joined(at, [made[part] for part in self._parts_of[at]])
+            else _joined(self.schema.field(at).type, [made[part] for part in self._parts_of[at]])
             for at in chosen
         ]
         fields = [self.schema.field(at) for at in chosen]
@@ -110,10 +110,6 @@ class Gatherer:
             return []
         self._parts += known
         return list(range(len(self._parts) - len(known), len(self._parts)))
-
-    def _joined(self, at: int, parts: list[pa.Array]) -> pa.Array:
-        type = self.schema.field(at).type
-        return pa.StructArray.from_arrays(parts, fields=list(type)) if pa.types.is_struct(type) else parts[0]
 
     def _copied(self, parts: list[int], slots: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, pa.Array]:
         n, count = len(rows), len(parts)
@@ -171,3 +167,7 @@ class Gatherer:
         back = np.empty(len(rows), np.int64)
         back[np.concatenate(places)] = np.arange(len(rows))
         return pa.concat_arrays(parts).take(pa.array(back))
+
+
+def _joined(type: pa.DataType, parts: list[pa.Array]) -> pa.Array:
+    return pa.StructArray.from_arrays(parts, fields=list(type)) if pa.types.is_struct(type) else parts[0]

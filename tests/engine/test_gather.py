@@ -151,14 +151,14 @@ def test_addresses_are_of_rows_of_a_fixed_width_that_are_never_null() -> None:
     def floats(column: str, count: int) -> list[list[float]]:
         import ctypes
 
-        found = gatherer.addresses(column, slots, rows)
+        found = gatherer.located(column, slots, rows)
         assert found is not None
-        return [list((ctypes.c_float * count).from_address(int(one))) for one in found]
+        return [list((ctypes.c_float * count).from_address(int(one))) for one in found.addresses]
 
     assert floats("x", 1) == [[9.0], [2.0], [1.0]] and floats("t", 2) == [[8.0, 7.0], [4.0, 5.0], [2.0, 3.0]]
-    assert gatherer.addresses("s", slots, rows) is None and gatherer.addresses("b", slots, rows) is None
+    assert gatherer.located("s", slots, rows) is None and gatherer.located("b", slots, rows) is None
     gatherer.add(pa.record_batch({"x": [None], "t": [[0.0, 0]], "s": [""], "b": [True]}, schema=schema))
-    assert gatherer.addresses("x", slots, rows) is None and gatherer.addresses("t", slots, rows) is not None
+    assert gatherer.located("x", slots, rows) is None and gatherer.located("t", slots, rows) is not None
 
 
 def test_threads_take_while_one_adds() -> None:
