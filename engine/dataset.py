@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,6 +34,9 @@ from forebay.transforms.select import Select
 from forebay.transforms.transform import Rows, Transform
 from forebay.transforms.where import where
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 class Dataset:
     """Rows of a source after a graph of transforms.
@@ -56,7 +58,7 @@ class Dataset:
 
     # ---- what is added to the graph -------------------------------------------------------------------------------
 
-    def filter(self, expression: str | pl.Expr | pc.Expression) -> "Dataset":
+    def filter(self, expression: "str | pl.Expr | pc.Expression") -> "Dataset":
         """Keep rows for which the expression is true: SQL-like text, a Polars or an Arrow expression."""
         return self._then(where(expression))
 
