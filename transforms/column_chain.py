@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forebay.transforms.kernels import columns as kernel
 from forebay.transforms.kernels import curves, integers
+from forebay.transforms.kernels.yeo_johnson import SHARE, yeo_johnson_into
 from forebay.transforms.transform import State
 
 STORED: dict[pa.DataType, int] = {
@@ -88,6 +89,18 @@ def curve(code: int, parameters: Sequence[float] | NDArray[Any] = ()) -> Instruc
     """A function of `kernels.curves`, for floating columns."""
     table = np.ascontiguousarray(parameters, np.float64)
     return Instruction(kernel.CALL, (), (curves.curve_into.address, code), table)
+
+
+def power_curve(power: float) -> Instruction:
+    """Yeo and Johnson's transform of a float32 column, in float32."""
+    values: list[float] = []
+    for given in (power, 2.0 - power):
+        exponent = given if abs(given) > 1e-10 else 0.0  # where a float32 sees no difference from the logarithm
+        for one in (exponent, SHARE / exponent if exponent else 0.0):
+            high = float(np.float32(one))
+            values += [high, one - high]
+    values += [np.inf if one >= -1e-10 else -1.0 / one for one in (power, 2.0 - power)]
+    return Instruction(kernel.CALL, (), (yeo_johnson_into.address, 0), np.array(values, np.float64))
 
 
 def integer(code: int, parameters: Sequence[int] | NDArray[Any] = ()) -> Instruction:

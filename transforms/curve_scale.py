@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from forebay.formats.errors import SpecError
-from forebay.transforms.column_chain import Chain, Instruction, affine, convert, curve, floating
+from forebay.transforms.column_chain import Chain, Instruction, affine, convert, curve, floating, power_curve
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, typed
 from forebay.transforms.fuse_single import bind_alone
 from forebay.transforms.kernels import curves
@@ -20,6 +20,9 @@ from forebay.transforms.per_column import PerColumn
 from forebay.transforms.quantile_sketch import QuantileSketch
 from forebay.transforms.transform import Apply, Kind, State
 from forebay.transforms.yeo_johnson import best_lambda, yeo_johnson
+
+_NEAR = 3.0
+"""A mean of so many deviations at most: beyond that, subtracting it would show the rounding of a float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class PowerTransform:
 
     kind: ClassVar[Kind] = "row"
     family: ClassVar[str] = "columns"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = True
 
@@ -89,11 +92,14 @@ class PowerTransform:
         assert state is not None
         made = {}
         for at, name in enumerate(self.columns):
-            single = floating(schema.field(name).type) == pa.float32()
-            steps = [curve(curves.YEO_JOHNSON, [state["lambda"][at], float(single)])]
-            if self.standardize:
-                steps.append(affine(state["mean"][at], 1.0 / state["std"][at]))
-            made[name] = _chain(schema.field(name).type, *steps)
+            kind, power = schema.field(name).type, state["lambda"][at]
+            mean, std = (state["mean"][at], state["std"][at]) if self.standardize else (0.0, 1.0)
+            after = [affine(mean, 1.0 / std)] if self.standardize else []
+            if kind == pa.float32() and max(abs(power), abs(2.0 - power)) <= 10.0 and abs(mean) <= _NEAR * std:
+                made[name] = Chain((power_curve(power), *after), kind)
+                continue
+            single = float(floating(kind) == pa.float32())
+            made[name] = _chain(kind, curve(curves.YEO_JOHNSON, [power, single]), *after)
         return made
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
