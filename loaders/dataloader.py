@@ -11,6 +11,7 @@ import torch.utils.data
 from forebay.formats.errors import SpecError
 from forebay.loaders.iterators import MultiProcessIter, SingleProcessIter, State
 from forebay.loaders.order_torch import ResumableIndices
+from forebay.loaders.recovery import check_deaths
 from forebay.loaders.restore import Resume
 from forebay.loaders.stateful import FINISHED, MAIN, RANDOM, SAMPLER_EPOCH, SNAPSHOT
 
@@ -29,6 +30,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         arena_bytes: most shared memory for batches of all workers; None: half of what is free. 0: torch's own transport.
         snapshot_every_n_steps: batches between two snapshots of workers' data sets; what came after the last is made
             again when a state is loaded.
+        deterministic: order and samples are pure functions of `seed` (default 0) for any number of workers and ranks (`rank`,
+            `world_size`); the state is small and goes on at once. For map-style data sets.
+        on_worker_death: "raise" as torch does, or "restart": a worker that dies, or gives nothing for `timeout` seconds, is
+            replaced and its batches are asked for again. For map-style data sets.
 
     All others are torch's. With a `forebay.Dataset`, by keyword:
 
@@ -80,6 +85,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         arena_bytes: int | None = None,
         snapshot_every_n_steps: int | None = 1,
         deterministic: bool = False,
+        on_worker_death: str = "raise",
         **later: Any,
     ) -> None:
         if arena_bytes is not None and arena_bytes < 0:
@@ -88,6 +94,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             )
         if deterministic:
             raise SpecError("with deterministic=True derive from forebay.loaders.deterministic.DeterministicLoader")
+        check_deaths(on_worker_death, dataset)
+        self.on_worker_death = on_worker_death
         self.arena_bytes = arena_bytes
         self.snapshot_every_n_steps = snapshot_every_n_steps
         self._pending: State | None = None

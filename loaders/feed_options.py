@@ -24,6 +24,7 @@ _NOT_HERE = {
     "batch_sampler": "batches are cut by batch_size=, or batching=ByLength(...)",
     "collate_fn": "batches are columns already; use .map_batches on the Dataset, or work on the batch",
     "worker_init_fn": "num_workers are threads here, and randomness belongs to the sample",
+    "on_worker_death": "num_workers are threads here; a Python process that dies ends the loop",
     "multiprocessing_context": "num_workers are threads here; python_processes= are spawned",
 }
 _IGNORED = (

@@ -11,6 +11,7 @@ from torch.utils.data import _DatasetKind, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleProcessDataLoaderIter
 
 from forebay.loaders.order_torch import ResumableIndices
+from forebay.loaders.recovery import Recovery
 from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
 from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import default_arena_bytes
@@ -154,6 +155,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             pinned=bool(loader.pin_memory and torch.cuda.is_available()),
         )
         self._context.sample_seed = loader.sample_seed
+        self._recovery = Recovery.of(loader.on_worker_death, self._context)
         if self._resume is not None:
             self._context.restore = self._resume.worker_states
         self._undrawn = Undrawn(loader.generator)
@@ -177,6 +179,8 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
         self._holding = True
         if not first_iter:
             self._snapshots.generation += 1
+        elif self._recovery is not None:
+            self._recovery.watch(self)
         super()._reset(loader, first_iter)
         self._holding = False
         self._drawn = 0
@@ -243,6 +247,11 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             next(self)
         if resume.finished:
             self._snapshots.finish(self._indices.draws_globally)
+
+    def _try_get_data(self, timeout: float = _utils.MP_STATUS_CHECK_INTERVAL) -> Any:
+        if self._recovery is not None:
+            return self._recovery.get(self, timeout)
+        return super()._try_get_data(timeout)  # type: ignore[no-untyped-call]  # torch gives it no types
 
     def wait_for_states(self, seconds: float = _utils.MP_STATUS_CHECK_INTERVAL) -> None:
         """Until all workers have told the state of their data set, or so long."""

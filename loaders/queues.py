@@ -10,6 +10,7 @@ takes the lock with it, and all others with them.
 import os
 import queue
 import select
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -63,8 +64,9 @@ class IndexQueue:
         self._writer: FrameWriter | None = None
         self.snapshot = False
         """Whether the next task's state is wanted."""
-        self.sent: dict[int, tuple[Any, bool]] | None = None
-        """Task -> index and snapshot, of those not answered yet; kept only where a worker may have to be replaced."""
+        self.sent: dict[Any, tuple[Any, bool]] | None = None
+        """Task (or torch's signal that an epoch begins) -> index and snapshot, of those not answered yet; kept only where a
+        worker may have to be replaced."""
 
     def connect(self, fd: int) -> None:
         """Write to this pipe from now on."""
@@ -79,7 +81,25 @@ class IndexQueue:
             if self.sent is not None:
                 self.sent[task] = index, self.snapshot
             message = task, index, self.snapshot
+        elif message is not None and self.sent is not None:
+            self.sent[message] = None, False
         self.write(message)
+
+    def send_again(self) -> None:
+        """Send what was not answered once more, to a worker that knows nothing of it."""
+        sent, self.sent = self.sent or {}, {}
+        for task, (index, self.snapshot) in sent.items():
+            self.put((task, index) if isinstance(task, int) else task)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Tasks that were not answered."""
+        return [task for task in list(self.sent or ()) if isinstance(task, int)]
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the worker has yet to answer that it begins an epoch."""
+        return any(not isinstance(task, int) for task in list(self.sent or ()))
 
     def write(self, message: Any) -> None:
         """Send a message as it is."""
@@ -113,17 +133,22 @@ class ResultQueue:
         self._poll.register(self._wake, select.POLLIN)
         self.notes: deque[Note] = deque()
         """What workers told; for the iterator to read."""
+        self.lock = threading.RLock()
+        """torch's pin thread reads here while the main thread may replace a worker."""
+        self.recovers = False
+        """Whether what a dead worker can no longer hand over is asked for again."""
         self.on_answer: Callable[[int, Any], bool] = lambda worker, task: True
         """Asked for each batch that arrives: False drops it."""
 
     def connect(self, worker: int, fd: int) -> None:
         """Read this worker's pipe from now on, and no older one of its."""
-        for old, (owner, reader) in list(self._readers.items()):
-            if owner == worker:
-                self._forget(old, reader)
-        self._ready = deque(one for one in self._ready if one[0] != worker)
-        self._readers[fd] = worker, FrameReader(fd)
-        self._poll.register(fd, select.POLLIN)
+        with self.lock:
+            for old, (owner, reader) in list(self._readers.items()):
+                if owner == worker:
+                    self._forget(old, reader)
+            self._ready = deque(one for one in self._ready if one[0] != worker)
+            self._readers[fd] = worker, FrameReader(fd)
+            self._poll.register(fd, select.POLLIN)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next `(task, data)` of any worker.
@@ -137,10 +162,11 @@ class ResultQueue:
         while True:
             if self._own:
                 return self._own.popleft()
-            while self._ready:
-                answer = self._take()
-                if answer is not None:
-                    return answer
+            with self.lock:
+                while self._ready:
+                    answer = self._take()
+                    if answer is not None:
+                        return answer
             left = 0.0 if not block else None if deadline is None else deadline - time.monotonic()
             if not self._wait(left):
                 raise queue.Empty
@@ -163,6 +189,7 @@ class ResultQueue:
         """There is no thread."""
 
     def close(self) -> None:
+        self.on_answer = lambda worker, task: True  # who asked knows us: a circle
         for fd, (_, reader) in list(self._readers.items()):
             self._forget(fd, reader)
         if self._wake >= 0:
@@ -173,7 +200,13 @@ class ResultQueue:
     def _take(self) -> Any:
         """The next frame, unpacked: `(task, data)`, or None when it was something else."""
         worker, frame = self._ready.popleft()
-        message = unpack(frame, worker, self._leases)
+        try:
+            message = unpack(frame, worker, self._leases)
+        except (OSError, EOFError):
+            # memory on torch's way is handed over by the worker itself, which is gone
+            if self.recovers:
+                return None
+            raise
         if isinstance(message, Note):
             self.notes.append(message)
             return None
@@ -195,11 +228,14 @@ class ResultQueue:
             if fd == self._wake:
                 os.read(fd, 1)
                 continue
-            worker, reader = self._readers[fd]
-            self._ready.extend((worker, frame) for frame in reader.read())
-            if reader.ended:
-                # whether that was to be expected, torch finds out: by SIGCHLD, or when it has waited long enough
-                self._forget(fd, reader)
+            with self.lock:
+                if fd not in self._readers:
+                    continue
+                worker, reader = self._readers[fd]
+                self._ready.extend((worker, frame) for frame in reader.read())
+                if reader.ended:
+                    # whether that was to be expected, torch finds out: by SIGCHLD, or when it has waited long enough
+                    self._forget(fd, reader)
         return bool(events)
 
     def _forget(self, fd: int, reader: FrameReader) -> None:

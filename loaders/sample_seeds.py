@@ -23,6 +23,11 @@ def key_of(epoch: int, index: int) -> int:
     return epoch * _EPOCH + index
 
 
+def index_of(key: int) -> int:
+    """The sample of a key."""
+    return key % _EPOCH
+
+
 class SeededFetcher:
     """Stands for torch's fetcher of a map-style data set, and takes keys where that takes indices.
 

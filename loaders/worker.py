@@ -8,6 +8,7 @@ The hooks are set in this process only, which exists for nothing else.
 """
 
 import contextlib
+import faulthandler
 import gc
 import os
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class WorkerSetup:
     """State of the data set to begin from, pickled."""
     generation: int = 0
     """Epochs of this iterator before."""
+    dump_signal: int = 0
+    """At this signal the worker writes the stacks of its threads to standard error; 0: it knows none."""
     sample_seed: int | None = None
     """Tasks are keys, not indices, and each sample is made with generators seeded from this and its key."""
 
@@ -64,6 +67,8 @@ def run_worker(target: Callable[..., None], args: tuple[Any, ...], setup: Worker
             os.close(fd)
     # What was inherited stays where it is: a collection would write to all of it, and so copy the loader's memory.
     gc.freeze()
+    if setup.dump_signal:
+        faulthandler.register(setup.dump_signal, file=2, all_threads=True)
     session = _Session(setup)
     session.install()
     queues = {TaskSlot: session.inlet, ResultSlot: session.outlet}

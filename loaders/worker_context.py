@@ -56,6 +56,8 @@ class WorkerContext:
         """States that workers begin from."""
         self.sample_seed: int | None = None
         """Where each sample has random numbers of its own: what they come from."""
+        self.dump_signal = 0
+        """Where workers may be replaced: the signal at which they write their stacks to standard error."""
         self._queues_made = 0
         self._with_worker: FarEnds | None = None
         self._closed = False
@@ -82,6 +84,7 @@ class WorkerContext:
             self._share,
             restore=self.restore[worker],
             sample_seed=self.sample_seed,
+            dump_signal=self.dump_signal,
         )
         stand_ins: dict[type, Any] = {IndexQueue: TaskSlot(), ResultQueue: ResultSlot()}
         args = tuple(stand_ins.get(type(one), one) for one in args)
@@ -92,9 +95,10 @@ class WorkerContext:
     def again(self, worker: int, *, restore: bytes | None, generation: int) -> Any:
         """A process in the place of one that has died, not yet started, with new pipes and the same slots."""
         old = self.started[worker]
-        if self.leases is not None:
-            self.leases.reclaim(worker)
-        ends = self._connect(worker)
+        with self.results.lock:
+            if self.leases is not None:
+                self.leases.reclaim(worker)
+            ends = self._connect(worker)
         setup = replace(old.setup, ends=ends, restore=restore, generation=generation)
         process = self._real.Process(target=run_worker, args=(old.target, old.args, setup))
         self.started[worker] = _Started(process, old.target, old.args, setup)
