@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch.utils.data import _DatasetKind, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleProcessDataLoaderIter
 
@@ -14,7 +13,6 @@ from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.recovery import Recovery
 from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
 from forebay.loaders.sample_seeds import SeededFetcher
-from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.snapshots import Snapshots
 from forebay.loaders.stateful import (
     BASE_SEED,
@@ -147,14 +145,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
         )
         self._snapshots.generator = loader.generator
         self._snapshots.listen = weakref.WeakMethod(self.wait_for_states)
-        self._context = WorkerContext(
-            loader.multiprocessing_context or torch.multiprocessing,
-            workers=max(loader.num_workers, 1),
-            prefetch=loader.prefetch_factor or 0,
-            arena_bytes=default_arena_bytes() if loader.arena_bytes is None else loader.arena_bytes,
-            pinned=bool(loader.pin_memory and torch.cuda.is_available()),
-        )
-        self._context.sample_seed = loader.sample_seed
+        self._context = WorkerContext.of(loader)
         self._recovery = Recovery.of(loader.on_worker_death, self._context)
         if self._resume is not None:
             self._context.restore = self._resume.worker_states

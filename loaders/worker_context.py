@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
 from forebay.loaders.queues import FarEnds, IndexQueue, ResultQueue
+from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.worker import ResultSlot, TaskSlot, WorkerSetup, run_worker
 
 _SPARE_SLOTS = 8
@@ -61,6 +64,19 @@ class WorkerContext:
         self._queues_made = 0
         self._with_worker: FarEnds | None = None
         self._closed = False
+
+    @classmethod
+    def of(cls, loader: Any) -> "WorkerContext":
+        """As a loader asks for it."""
+        made = cls(
+            loader.multiprocessing_context or torch.multiprocessing,
+            workers=max(loader.num_workers, 1),
+            prefetch=loader.prefetch_factor or 0,
+            arena_bytes=default_arena_bytes() if loader.arena_bytes is None else loader.arena_bytes,
+            pinned=bool(loader.pin_memory and torch.cuda.is_available()),
+        )
+        made.sample_seed = loader.sample_seed
+        return made
 
     def Queue(self) -> Any:
         """First the queue of results, then one of tasks for each worker."""
