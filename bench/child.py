@@ -77,6 +77,11 @@ def run(job: Any, watch: Watch) -> dict[str, Any]:
         from forebay.bench.exactly_once import check
 
         return check(job, workload, getattr(peer, job.workload)(job, **job.settings))
+    if not job.limit:
+        import torch  # noqa: F401  # every trainer has it loaded before it makes a loader
+    imports = getattr(peer, "imports", None)
+    if imports is not None:
+        imports(job.workload)
     return timed(job, workload, getattr(peer, job.workload), watch)
 
 
@@ -85,8 +90,6 @@ def timed(job: Any, workload: Any, make: Any, watch: Watch) -> dict[str, Any]:
     from forebay.bench.process_tree import bytes_read, cpu_seconds
 
     me = os.getpid()
-    if not job.limit:
-        import torch  # noqa: F401  # every trainer has it loaded before it makes a loader
     began = time.perf_counter()
     loader = make(job, **job.settings)
     batches, number = loader.epoch(0), 0

@@ -22,6 +22,25 @@ _ROWS = 256
 _TOKEN_ROWS = 32_768
 
 
+_TRANSFORMS = {
+    "tokens": ("ShiftTokens",),
+    "images": ("DecodeImage", "RandomResizedCrop", "HorizontalFlip", "NormalizeImage"),
+    "images_cached": ("DecodeImage", "Resize", "CenterCrop", "RandomCrop", "HorizontalFlip", "NormalizeImage"),
+    "tabular": ("FillNull", "Log1p", "Standardize", "Modulo", "Stack"),
+    "ragged_text": ("Tokenize",),
+    "prep_tabular": ("FillNull", "Log1p", "Standardize", "Modulo"),
+    "prep_text": ("NormalizeUnicode", "TrimText", "Where", "DropDuplicates"),
+}
+
+
+def imports(workload: str) -> None:
+    """What a script imports at its top, as the files of the other peers do; names are resolved when they are asked for."""
+    from forebay import DataLoader, scan, transforms  # noqa: F401
+
+    for name in _TRANSFORMS.get(workload, ()):
+        getattr(transforms, name)
+
+
 class Columns:
     """A forebay loader whose batches (dicts) come as tuples in the workload's order."""
 
