@@ -86,10 +86,20 @@ class DeterministicLoader(DataLoader):
         # A generator: where a pass begins is settled when its first batch is asked for, as over a forebay Dataset.
         plan, at = self._plan, self._at
         at.begin(plan.is_over, endless=False)
-        with active_in_accelerate(self):
-            for batch in super().__iter__():
-                at.position = plan.after(at.position)
-                yield batch
+        plan.passes += 1
+        try:
+            with active_in_accelerate(self):
+                for batch in super().__iter__():
+                    at.position = plan.after(at.position)
+                    yield batch
+        finally:
+            plan.passes -= 1
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """Whose samples these are: rank and world size."""
+        spec = self._spec()
+        return spec.rank, spec.world_size
 
     @property
     def end_of_dataloader(self) -> bool:

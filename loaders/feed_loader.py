@@ -31,7 +31,7 @@ class _Facade(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         """The batches, when a framework asks for them behind the loader's back: in a loader that it made of this one."""
         loader = self._loader
-        return loader._run_epoch(skip=steps_to_skip(self, ranks=loader._made().spec.world_size))
+        return loader._run_epoch(skip=steps_to_skip(self, ranks=loader.ranks[1]))
 
     def __len__(self) -> int:
         return self._loader._steps()
@@ -77,6 +77,12 @@ class FeedLoader(DataLoader):
     def rows(self) -> int | None:
         """Rows of an epoch on all ranks together; None when it has no end."""
         return self._data.rows() if isinstance(self._data, Mixture) else len(self._data)
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """Whose rows these are: rank and world size."""
+        spec = self._made().spec
+        return spec.rank, spec.world_size
 
     @property
     def end_of_dataloader(self) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch.utils.data.distributed import DistributedSampler
 
 from forebay.engine.order import mix_key, permute
+from forebay.formats.errors import SpecError
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.progress import Progress
 from forebay.loaders.sample_seeds import key_of
@@ -25,10 +26,18 @@ class PlannedIndices(DistributedSampler[Any]):
     def __init__(self, dataset: Any, spec: Callable[[], FeedSpec], at: Progress) -> None:
         super().__init__(dataset, num_replicas=1, rank=0, shuffle=False)  # the ranks are asked for when a pass begins
         self.at = at
+        self.passes = 0
+        """Passes of the loader itself that are under way."""
         self._spec = spec
         self._rows = len(dataset)
 
     def __iter__(self) -> Iterator[int]:
+        if not self.passes:
+            raise SpecError(
+                "another loader iterates the order of a loader with deterministic=True; it can give the samples neither their "
+                "random numbers nor to other ranks. Iterate forebay's loader; instead of accelerate's skip_first_batches use "
+                "state_dict and load_state_dict (HF Trainer: ignore_data_skip=True and hooks.hf_callback)"
+            )
         spec, epoch = self._spec(), self.at.epoch
         for positions in self._positions(spec, self.at.position):
             if spec.shuffle != "none":

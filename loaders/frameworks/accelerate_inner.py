@@ -38,7 +38,7 @@ def accelerate_loader(accelerator: Any, loader: Any) -> Any:
 
     `save_state` and `load_state` then also save where the loader is, in whichever epoch, without `skip_first_batches`; not
     with `dispatch_batches`, where only the first rank reads. Over a `forebay.Dataset` the loader stays as it is: it shares
-    out rows and saves its state by itself.
+    out rows and saves its state by itself; so does one with `deterministic=True`.
 
     Args:
         accelerator: an `accelerate.Accelerator`.
@@ -126,12 +126,13 @@ def _refuse_other_shares(accelerator: Any, loader: Any) -> None:
     for name in ("split_batches", "dispatch_batches"):
         if getattr(accelerator, name):
             raise SpecError(
-                f"the accelerator has {name}=True, but over a forebay Dataset each rank reads its own rows, batch_size of them a "
-                f"batch: leave {name} out, and divide batch_size by the number of processes"
+                f"the accelerator has {name}=True, but with this loader (over a forebay Dataset, or deterministic=True) each "
+                f"rank reads its own rows, batch_size of them a batch: leave {name} out, and divide batch_size by the number of "
+                "processes"
             )
-    spec = loader._made().spec
-    if (spec.rank, spec.world_size) != (accelerator.process_index, accelerator.num_processes):
+    rank, world_size = loader.ranks
+    if (rank, world_size) != (accelerator.process_index, accelerator.num_processes):
         raise SpecError(
-            f"the loader gives the rows of rank {spec.rank} of {spec.world_size}, this process is rank "
-            f"{accelerator.process_index} of {accelerator.num_processes}: leave rank= and world_size= out"
+            f"the loader gives the rows of rank {rank} of {world_size}, this process is rank {accelerator.process_index} of "
+            f"{accelerator.num_processes}: leave rank= and world_size= out"
         )

@@ -62,8 +62,8 @@ class _Epochs:
     """Tells a loader its epoch. The Trainer tells it to the loader that it iterates, which is another in a resumed epoch."""
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        loader = kwargs.get("train_dataloader")
-        if isinstance(loader, FeedLoader):
+        loader: Any = kwargs.get("train_dataloader")
+        if getattr(loader, "_is_accelerate_prepared", False):  # one of ours that knows its epoch
             loader.set_epoch(int(state.epoch or 0))
 
 

@@ -54,12 +54,14 @@ def write_rows(folder: Path) -> str:
 
 
 def make_loader(kind: str, folder: str, **options: Any) -> fb.DataLoader:
-    """A shuffling loader: over the torch data set ("torch"), over it with two workers ("workers") or a distributed sampler
-    ("sampler"), or over the forebay data set ("feed")."""
+    """A shuffling loader: over the torch data set ("torch"), over it with two workers ("workers"), a distributed sampler
+    ("sampler") or `deterministic=True` ("deterministic"), or over the forebay data set ("feed")."""
     options = {"batch_size": BATCH, "shuffle": True, **options}
     if kind == "feed":
         return fb.DataLoader(fb.scan(folder), **{"seed": 3, **options})
     rows = Rows()
+    if kind == "deterministic":
+        return fb.DataLoader(rows, deterministic=True, **{"seed": 3, **options})
     if kind == "sampler":
         options |= {
             "shuffle": None,

@@ -11,7 +11,7 @@ from support.framework_data import BATCH, Rows, make_net
 from torch import nn
 
 import forebay as fb
-from forebay import frameworks
+from forebay import frameworks, hooks
 
 
 class Net(nn.Module):
@@ -42,6 +42,16 @@ class OwnLoaderTrainer(Trainer):
         return fb.DataLoader(self.train_dataset, batch_size=BATCH, shuffle=True, seed=9, num_workers=1)
 
 
+class DeterministicTrainer(Trainer):
+    """With a deterministic loader over the torch data set."""
+
+    def get_train_dataloader(self) -> Any:
+        return fb.DataLoader(Rows(), batch_size=BATCH, shuffle=True, seed=9, deterministic=True)
+
+
+CLASSES = {"own": OwnLoaderTrainer, "deterministic": DeterministicTrainer}
+
+
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.stack([torch.as_tensor(one[name]) for one in rows]) for name in rows[0]}
 
@@ -63,8 +73,9 @@ def make_trainer(kind: str, data: str, folder: str | Path, steps: int, **options
         **{"save_strategy": "no", "seed": 5, "logging_strategy": "no", **options},
     )
     dataset: Any = fb.scan(data) if kind in ("feed", "own") else Rows()
-    cls = OwnLoaderTrainer if kind == "own" else Trainer
-    return cls(model=Net(), args=arguments, train_dataset=dataset, eval_dataset=dataset, data_collator=collate)
+    sets = {"train_dataset": dataset, "eval_dataset": dataset, "data_collator": collate}
+    callbacks = [hooks.hf_callback([])] if arguments.ignore_data_skip else []
+    return CLASSES.get(kind, Trainer)(model=Net(), args=arguments, callbacks=callbacks, **sets)
 
 
 def train(kind: str, data: str, folder: str | Path, steps: int, **options: Any) -> Any:

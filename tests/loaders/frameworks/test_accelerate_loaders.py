@@ -11,6 +11,7 @@ from support.launched import launched
 
 import forebay as fb
 from forebay import frameworks
+from forebay.formats.errors import SpecError
 
 accelerate = pytest.importorskip("accelerate")
 from support import accelerate_runs as runs  # noqa: E402  # imports accelerate
@@ -18,7 +19,7 @@ from support import accelerate_runs as runs  # noqa: E402  # imports accelerate
 # accelerate warns of CPUs and of settings that a later version will have.
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
 
-KINDS = ["torch", "feed", pytest.param("workers", marks=pytest.mark.slow)]
+KINDS = ["torch", "feed", "deterministic", pytest.param("workers", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_save_state_and_load_state_go_on_in_mid_epoch_and_at_its_end(
     assert found["whole"][:7] != found["whole"][13:]
 
 
-@pytest.mark.parametrize("kind", ["torch", "feed"])
+@pytest.mark.parametrize("kind", ["torch", "feed", "deterministic"])
 def test_the_last_short_window_of_an_accumulation_is_stepped(kind: str, data: str) -> None:
     accelerator = runs.make_accelerator(gradient_accumulation_steps=5)
     net = make_net()
@@ -72,6 +73,15 @@ def test_skip_first_batches_skips_them(kind: str, steps: int, data: str) -> None
         iterator = iter(accelerate.skip_first_batches(loader, steps))
         next(iterator)
         assert loader.state_dict()["position"] == BATCH * (steps + 1)
+
+
+def test_skipping_in_a_deterministic_loader_is_refused(data: str) -> None:
+    loader = make_loader("deterministic", data)
+    with pytest.raises(
+        SpecError, match=r"another loader iterates .*instead of accelerate's skip_first_batches use state_dict"
+    ):
+        list(accelerate.skip_first_batches(loader, 3))
+    assert len(list(loader)) == 13
 
 
 def test_prepare_alone_is_safe_and_our_transport_comes_with_accelerate_loader(data: str) -> None:

@@ -40,6 +40,12 @@ def test_the_trainer_goes_on_in_mid_epoch_and_in_later_epochs(kind: str, stop: i
     assert found["whole"][:13] != found["whole"][13:26]
 
 
+@pytest.mark.parametrize("kind", ["own", "deterministic"])
+def test_a_loader_with_a_state_of_its_own_goes_on_by_it(kind: str, data: str, tmp_path: Path) -> None:
+    found = runs.stopped_and_resumed(0, 1, kind, data, str(tmp_path), 16, 29, ignore_data_skip=True)
+    assert found["rows"] == found["whole"] and found["weights"]
+
+
 @pytest.mark.parametrize("kind", ["torch", "feed"])
 def test_an_accumulations_last_short_window_is_stepped_also_when_resumed(kind: str, data: str, tmp_path: Path) -> None:
     """13 batches make updates of 5, 5 and 3; stopped behind 4 updates, in the second epoch."""

@@ -22,7 +22,7 @@ from support import lightning_runs as runs  # imports Lightning
 # Lightning warns of few workers, of iterable data sets with a length, and of folders that exist.
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
 
-KINDS = ["torch", "sampler", "feed", pytest.param("workers", marks=pytest.mark.slow)]
+KINDS = ["torch", "sampler", "feed", "deterministic", pytest.param("workers", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_trainer_goes_on_in_mid_epoch_and_in_later_epochs(kind: str, stop: i
     assert seen[:13] != seen[13:26]
     # At an epoch's end Lightning goes on otherwise than it would have: it asks torch's sampler once more, which draws then,
     # or counts an epoch twice.
-    if stop != 13 or kind == "feed":
+    if stop != 13 or kind in ("feed", "deterministic"):
         assert seen == whole.seen and all(map(torch.equal, runs.weights(whole), runs.weights(second)))
 
 
@@ -58,7 +58,7 @@ def test_the_trainer_goes_on_from_an_epochs_end_however_it_was_saved(by: str, da
     assert first.seen + second.seen == whole.seen
 
 
-@pytest.mark.parametrize("kind", ["torch", "feed"])
+@pytest.mark.parametrize("kind", ["torch", "feed", "deterministic"])
 def test_each_validation_sees_the_same_first_batches(kind: str, data: str, tmp_path: Path) -> None:
     module = runs.Module()
     trainer = runs.make_trainer(
@@ -125,7 +125,7 @@ def test_the_stock_loader_over_a_forebay_data_set_is_trained_and_given_a_sampler
     assert list(itertools.chain(*module.seen)) == list(range(ROWS))
 
 
-@pytest.mark.parametrize("kind", ["torch", "feed"])
+@pytest.mark.parametrize("kind", ["torch", "feed", "deterministic"])
 def test_fabric_trains_and_goes_on(kind: str, data: str, tmp_path: Path) -> None:
     found = runs.fabric_runs(0, 1, kind, data, str(tmp_path))
     assert found["first"] + found["second"] == found["whole"] and found["equal weights"]
@@ -146,14 +146,17 @@ def test_a_loader_is_copied_to_another_process_where_it_was(data: str) -> None:
     assert begun + [batch["row"].tolist() for batch in again] == whole
 
 
-@pytest.mark.parametrize("kind", ["torch", "feed"])
+SAMPLERS = {"torch": "DistributedSampler", "feed": "_InfiniteConstantSampler", "deterministic": "PlannedIndices"}
+CLASSES = {"torch": "DataLoader", "feed": "FeedLoader", "deterministic": "DeterministicLoader"}
+
+
+@pytest.mark.parametrize("kind", ["torch", "feed", "deterministic"])
 @pytest.mark.slow
 def test_two_ranks_share_the_rows_and_go_on(kind: str, data: str, tmp_path: Path) -> None:
     ranks = launched(2, runs.ddp_fit, kind, data, str(tmp_path))
     for one in ranks:
         assert one["world"] == 2 and one["first"] + one["second"] == one["whole"] and one["equal weights"]
-        assert one["class"] == ("FeedLoader" if kind == "feed" else "DataLoader")
-        assert one["sampler"] == ("_InfiniteConstantSampler" if kind == "feed" else "DistributedSampler")
+        assert (one["class"], one["sampler"]) == (CLASSES[kind], SAMPLERS[kind])
     for epoch in (slice(0, 7), slice(7, 14)):
         together = [row for one in ranks for batch in one["whole"][epoch] for row in batch]
         assert sorted(together) == list(range(ROWS))
