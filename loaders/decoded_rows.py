@@ -1,7 +1,7 @@
 """Rows of files that are decoded a fragment at a time (Parquet, text, tars, object stores), read ahead in a known order."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import cached_property
 from typing import NamedTuple
@@ -20,6 +20,9 @@ from forebay.formats.source import Source
 from forebay.loaders.fragment_rows import FragmentRows
 from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids
 
+_WIDE = 2048
+"""Bytes of a row from which on taking it from anywhere costs no more than taking it from beside the last."""
+
 
 class DecodedRows:
     """A `RowStore` for one pass: holds the windows in use and begins the next.
@@ -27,10 +30,18 @@ class DecodedRows:
     Args:
         share: (rank, world size) where each position p that is asked for has p % world_size == rank, so that most windows'
             rows are needed here or not at all; None where any may be asked for.
+        following: the order of the pass after this, for a cache that cannot hold everything.
     """
 
     def __init__(
-        self, source: Source, plan: Plan, order: EpochOrder, *, threads: int, share: tuple[int, int] | None
+        self,
+        source: Source,
+        plan: Plan,
+        order: EpochOrder,
+        *,
+        threads: int,
+        share: tuple[int, int] | None,
+        following: Callable[[], EpochOrder] | None = None,
     ) -> None:
         assert order.windows is not None
         self._source, self._plan, self._order, self._threads = source, plan, order, threads
@@ -40,23 +51,22 @@ class DecodedRows:
         self._held: dict[int, _Window] = {}
         self._loads: dict[tuple[int, int], FragmentRows] = {}
         self._ahead: ReadAhead[int, list[pa.RecordBatch]] | None = None
-        reading = self._reading_order()
-        self._turns = {one: at for at, one in enumerate(reading)} if not source.store.local else {}
-        ordinals = [self.ordinal(place) for _, place in reading]
-        fragments = source.fragments()
-        if (
-            not source.store.local
-        ):  # each request takes its time there: more of them are under way than there are threads
+        self._turns: dict[tuple[int, int], int] = {}
+        self._following, self._expect = following, getattr(source, "expect", None)
+        if not source.store.local:  # each request takes its time: more of them are under way than there are threads
+            reading, fragments = self._reading(self._order_of_reading, 0), source.fragments()
+            self._turns = {one: at for at, one in enumerate(reading)}
+            ordinals = [self.ordinal(place) for _, place in reading]
             self._ahead = ReadAhead(self._read, ordinals, size=lambda ordinal: fragments[ordinal].nbytes)
-        expect = getattr(source, "expect", None)
-        if expect is not None:  # a cache that cannot hold everything keeps what comes next
-            expect(ordinals)
 
     def schedule(self, positions: NDArray[np.int64], floor: int, pool: Executor | None) -> "list[_Window]":
         if not len(positions):
             return []
         low, high = int(positions.min()), int(positions.max())
         order = self._order_of_reading
+        if self._expect is not None:  # a cache that cannot hold everything keeps what comes next
+            self._expect(self._coming(order.window_at(low)))
+            self._expect = None
         oldest = order.window_at(min(floor, low))
         for window in [one for one in self._held if one < oldest]:
             del self._held[window]
@@ -103,14 +113,18 @@ class DecodedRows:
                 pool.submit(self._held[window].prepare)  # behind the fragments it waits for: no thread waits for itself
         return self._held[window]
 
-    def _reading_order(self) -> list[tuple[int, int]]:
-        """(lane, place) of all that will be loaded, in the order of its first use."""
-        if self._source.store.local and getattr(self._source, "expect", None) is None:
-            return []
-        order = self._order_of_reading
-        return list(
-            dict.fromkeys(one[:2] for window in range(order.windows) for one in order.reads(window, self.lanes))
-        )
+    def _reading(self, order: WindowOrder, first: int) -> list[tuple[int, int]]:
+        """(lane, place) of all that will be loaded from window `first` on, in the order of its first use."""
+        windows = range(first, order.windows)
+        return list(dict.fromkeys(one[:2] for window in windows for one in order.reads(window, self.lanes)))
+
+    def _coming(self, first: int) -> list[int]:
+        """Fragments in the order of their use: the rest of this pass, and all of the next."""
+        orders = [(self._order_of_reading, first)]
+        after = self._following().windows if self._following else None
+        if after is not None:
+            orders.append((after, 0))
+        return [int(order.fragments[place]) for order, start in orders for _, place in self._reading(order, start)]
 
     def ordinal(self, place: int) -> int:
         """The fragment at a place of the reading order."""
@@ -148,15 +162,16 @@ class _Window:
     def prepare(self) -> None:
         """Do what can be done before rows are asked for."""
         with self._lock:
-            _ = self._shuffled if self._rows.share else self._joined
+            _ = self._shuffled if self._gathered else self._joined
 
     def pieces(
         self, positions: NDArray[np.int64], places: slice | NDArray[np.int64], order: EpochOrder
     ) -> Iterator[Piece]:
         """The rows at `positions`, all of which are in this window."""
-        if self._rows.share:
-            with self._lock:
-                gatherer, ids = self._shuffled
+        with self._lock:
+            shuffled = self._shuffled if self._gathered else None
+        if shuffled is not None and self._rows.share:
+            gatherer, ids = shuffled
             yield _taken(gatherer, ids, (positions - self._first) // self._rows.share[1], places)
             return
         with self._lock:
@@ -173,6 +188,13 @@ class _Window:
             end = done + count
             yield Piece(batch.slice(first, count), ids[done:end], slice(places.start + done, places.start + end))
             done = end
+
+    @cached_property
+    def _gathered(self) -> bool:
+        """Whether rows are put in order all at once; wide ones are taken from where they lie, without that copy."""
+        batches = self._joined.gatherer.batches if self._rows.share else []
+        rows = sum(one.num_rows for one in batches)
+        return rows > 0 and sum(one.nbytes for one in batches) < _WIDE * rows
 
     @property
     def _first(self) -> int:

@@ -80,7 +80,14 @@ class Member:
             if self._files is not None:
                 found = MappedRows(self._files, order)
             else:
-                found = DecodedRows(self.dataset.source, self.plan, order, threads=self._threads, share=self._share)
+                found = DecodedRows(
+                    self.dataset.source,
+                    self.plan,
+                    order,
+                    threads=self._threads,
+                    share=self._share,
+                    following=lambda: self.order(number + 1),
+                )
             self._passes[number] = found
             while len(self._passes) > _PASSES_HELD:
                 self._passes.popitem(last=False)

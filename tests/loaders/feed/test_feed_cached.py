@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.photographs import jpegs
 
 import forebay as fb
 from forebay import transforms as T
+from forebay.engine.cache_stage import CachedSource
 from forebay.engine.gather import Gatherer
 
 COUNT = 150
@@ -53,3 +55,61 @@ def test_cached_images_are_those_computed_anew_in_an_order_that_is_global(
     assert by_path(loader) == wanted and len(wanted) == COUNT
     assert taken and all("image" not in names for names in taken)  # no pixel is copied on the way to the batch
     assert by_path(loader) != wanted  # the next epoch crops elsewhere
+
+
+UNITS, ROWS, EPOCHS = 24, 400, 4
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> str:
+    """A Parquet file of as many row groups as there will be units, all of a size."""
+    table = pa.table({"at": np.arange(UNITS * ROWS), "x": np.random.default_rng(0).random(UNITS * ROWS)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=ROWS)
+    return str(tmp_path / "x.parquet")
+
+
+def half_cached(path: str, directory: Path) -> fb.Dataset:
+    """With room for half of the units."""
+    plain = fb.scan(path).apply(T.Log1p(["x"]))
+    whole = plain.cache(str(directory / "whole"))
+    list(whole)
+    sizes = [one.stat().st_size for one in (directory / "whole").rglob("*.unit")]
+    return plain.cache(str(directory / "half"), limit=sum(sizes) // 2)
+
+
+def loader_over(dataset: fb.Dataset) -> fb.DataLoader:
+    return fb.DataLoader(dataset, batch_size=100, shuffle="window", window_rows=ROWS, lanes=1, num_workers=0, seed=5)
+
+
+def hits(dataset: fb.Dataset) -> int:
+    """Hits of all epochs behind the first."""
+    loader = loader_over(dataset)
+    for epoch in range(EPOCHS):
+        assert sorted(at for batch in loader for at in batch["at"].tolist()) == list(range(UNITS * ROWS))
+        if epoch == 0:
+            before = dataset.source.cache.counts.hits
+    return dataset.source.cache.counts.hits - before
+
+
+def test_the_order_of_the_loader_decides_what_a_small_cache_keeps(
+    numbers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = hits(half_cached(numbers, tmp_path / "known"))
+    monkeypatch.setattr(CachedSource, "expect", lambda self, ordinals: None)
+    recent = hits(half_cached(numbers, tmp_path / "recent"))
+    assert known > 1.2 * recent
+
+
+def test_a_resumed_epoch_tells_a_small_cache_only_what_is_left(numbers: str, tmp_path: Path) -> None:
+    first = loader_over(half_cached(numbers, tmp_path))
+    batches = iter(first)
+    for _ in range(UNITS * ROWS // 100 // 2):
+        next(batches)
+    state = first.state_dict()
+    dataset = half_cached(numbers, tmp_path)
+    told: list[list[int]] = []
+    dataset.source.expect = lambda ordinals: told.append(list(ordinals))  # type: ignore[method-assign]  # noted
+    rest = loader_over(dataset)
+    rest.load_state_dict(state)
+    next(iter(rest))
+    assert UNITS + UNITS // 2 <= len(told[0]) <= UNITS + UNITS // 2 + 2
