@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,7 @@ def _prepare(candidate: Candidate, environment: PeerEnvironment, options: SuiteO
     job = job_of(candidate, "prepare", quick=quick)
     kept = job.prepared_path / "prepared.json"
     wanted = _identity(candidate, environment)
-    # forebay's own is always made anew: it is what changes from run to run
-    if kept.is_file() and candidate.peer != "forebay" and json.loads(kept.read_text()).get("identity") == wanted:
+    if kept.is_file() and json.loads(kept.read_text()).get("identity") == wanted:
         return ""
     shutil.rmtree(job.prepared_path, ignore_errors=True)
     watched = run_job(environment.python, job, timeout_s=max(options.timeout_s, 600), sample=False)
@@ -172,9 +172,22 @@ def has_own_format(candidate: Candidate) -> bool:
 
 
 def _identity(candidate: Candidate, environment: PeerEnvironment) -> dict[str, Any]:
-    """What a format or a check was made with: versions, and our own code for the peer and the workload."""
+    """What a format or a check was made with: versions, our own code for the peer and the workload; all of forebay's for it."""
     code = _source("peers", candidate.peer) + _source("workloads", candidate.workload)
+    if candidate.peer == "forebay":
+        code += _own_code()
     return {"versions": peer_versions(environment), "code": xxhash.xxh64_hexdigest(code.encode())}
+
+
+@cache
+def _own_code() -> str:
+    """Every module of forebay that a benchmark of it runs."""
+    root = Path(__file__).parent.parent
+    folders = [root / name for name in ("formats", "transforms", "engine", "loaders")]
+    files = [
+        Path(place) / name for one in folders for place, _, names in os.walk(one, followlinks=True) for name in names
+    ]
+    return "".join(one.read_text() for one in sorted(files) if one.suffix == ".py")
 
 
 def _source(folder: str, module: str) -> str:
@@ -185,7 +198,7 @@ def _check(candidate: Candidate, environment: PeerEnvironment, results: Results)
     """Check a small epoch; the reason if it does not even run. What passed with the same versions and code is known."""
     wanted = _identity(candidate, environment)
     known = results.of("check", **name_of(candidate))
-    if known and candidate.peer != "forebay" and known[-1].get("identity") == wanted:
+    if known and known[-1].get("identity") == wanted:
         return ""
     watched = run_job(environment.python, job_of(candidate, "check", quick=True), timeout_s=180, sample=False)
     if not watched.ok:

@@ -23,6 +23,8 @@ def bench(
     if not resume:
         results.forget_times(options.chosen, quick=options.quick)
     run_suite(options, results, say)
+    if options.prepare_only:
+        return []
     return report(results, say, quick=options.quick, readme=readme)
 
 
