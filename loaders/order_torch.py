@@ -202,11 +202,10 @@ class ResumableIndices:
         if isinstance(self.sampler, Stateful) and state[INDEX_SAMPLER] is not None:
             self.sampler.load_state_dict(state[INDEX_SAMPLER])
         iterator = _iterate(self.sampler)
-        if isinstance(iterator, Stateful):
-            if state[SAMPLER_ITER] is not None:
-                iterator.load_state_dict(state[SAMPLER_ITER])
+        if isinstance(iterator, Stateful) and state[SAMPLER_ITER] is not None:
+            iterator.load_state_dict(state[SAMPLER_ITER])
         elif not isinstance(self.sampler, Stateful | _InfiniteConstantSampler):
-            return itertools.islice(iterator, yielded, None), yielded
+            next(itertools.islice(iterator, yielded, yielded), None)
         return iterator, yielded
 
 
