@@ -16,7 +16,7 @@ from forebay.bench.process_tree import descendants, memory, waiting_shared
 
 _STEP_S = 0.05
 _SHARE = 0.1
-"""Most of the time that looking at memory may take: the kernel walks every page for it, and on two cores that would be missing."""
+"""Most of the time that looking at memory may take: the kernel walks every page for it, which two cores would miss."""
 
 
 @dataclass(slots=True)
