@@ -49,6 +49,11 @@ class Head:
     buffers: int = 0
     """Number of out-of-band buffers."""
 
+    def packed(self) -> bytes:
+        """What a frame begins with."""
+        where = self.slot, self.capacity, self.small, self.small_at, self.copied_at, self.pickle_at
+        return HEAD.pack(*where, self.pickle_bytes, self.buffers)
+
 
 def leaf(*where: Any) -> Any:
     """Stands in a pickle for a tensor; the reader puts its own function here."""

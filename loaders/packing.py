@@ -15,9 +15,8 @@ import copyreg
 import ctypes
 import io
 import pickle
-from collections import ChainMap
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -27,7 +26,6 @@ from forebay.loaders.leaves import (
     BUFFER,
     CODES,
     COPIED,
-    HEAD,
     PLACED,
     SMALL,
     SMALL_LEAF,
@@ -101,11 +99,11 @@ class _Packing:
         out = io.BytesIO()
         pickler = pickle.Pickler(out, 5, buffer_callback=self._buffer)
         mine: dict[type, Callable[..., Any]] = {} if self._slots is None else {torch.Tensor: self._tensor}
-        pickler.dispatch_table = ChainMap(mine, _forking_reducers(), copyreg.dispatch_table)  # type: ignore[arg-type]  # reducers of reducers
+        pickler.dispatch_table = {**copyreg.dispatch_table, **_forking_reducers(), **mine}
         pickler.dump(message)
         head, pickled = Head(buffers=len(self._buffers)), out.getvalue()
         kept = self._fill_slot(head, pickled)
-        parts = [HEAD.pack(*astuple(head)), *self._buffers]
+        parts = [head.packed(), *self._buffers]
         if head.small:
             parts.append(self._segments[SMALL].joined())
         if head.pickle_at < 0:
@@ -167,10 +165,14 @@ class _Packing:
         segment = SMALL if nbytes < SMALL_LEAF or self._slots is None else COPIED
         return segment, self._segments[segment].add(address, nbytes)
 
-    def _buffer(self, buffer: pickle.PickleBuffer) -> None:
+    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """Whether a buffer is to stay in the pickle: small ones take less time there than places of their own."""
         raw = buffer.raw()
+        if raw.nbytes < SMALL_LEAF:
+            return True
         self._raw.append(raw)
         self._buffers.append(BUFFER.pack(*self._put(address_of(raw), raw.nbytes), raw.nbytes))
+        return False
 
 
 def _forking_reducers() -> dict[type, Callable[..., Any]]:
