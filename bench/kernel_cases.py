@@ -31,9 +31,11 @@ class Case:
 def cases(rows: int) -> list[Case]:
     """All cases over columns of so many rows."""
     rng = np.random.default_rng(0)
-    plain = rng.gamma(2.0, 3.0, rows).astype(np.float32)
+    plain = _room((rows,), np.dtype(np.float32))
+    plain[:] = rng.gamma(2.0, 3.0, rows)
     holed = pa.array(plain, mask=rng.random(rows) < 0.1)
-    wide = rng.integers(0, 1 << 31, rows)
+    wide = _room((rows,), np.dtype(np.int64))
+    wide[:] = rng.integers(0, 1 << 31, rows)
     text = pa.array(np.array(["AA", "UA", "DL", "WN", "B6", "AS", "NK", "F9"])[rng.integers(0, 8, rows // 8)])
     column = plain[:, None]
     one = {"mean": [6.0], "std": [4.25]}
@@ -84,7 +86,7 @@ def _runner(chain: Sequence[Any], column: pa.Array, states: Sequence[Any]) -> tu
     batch = pa.RecordBatch.from_arrays([column], ["x"])
     stage: Any = fuse(chain, batch.schema, states, range(len(chain)))
     rows = Rows(np.zeros(0, np.uint64))
-    out = {name: np.zeros(len(column), spec.dtype) for name, spec in stage.tensors().items()}
+    out = {name: _room((len(column),), spec.dtype) for name, spec in stage.tensors().items()}
     return lambda: stage.run_into(batch, rows, None, out), sum(one.nbytes for one in out.values())
 
 
@@ -128,7 +130,7 @@ def _tokens(rows: int) -> Case:
     stage: Any = fuse_tokens([T.ShiftTokens("tokens")], batch.schema, [None], [0])
     take = np.random.default_rng(2).permutation(n)[:256]
     table = values.reshape(n, length)
-    out = {name: np.zeros((len(take), length - 1), np.int64) for name in stage.tensors()}
+    out = {name: _room((len(take), length - 1), np.dtype(np.int64)) for name in stage.tensors()}
     rows_ = Rows(np.zeros(0, np.uint64))
 
     def numpy() -> Any:
@@ -138,6 +140,14 @@ def _tokens(rows: int) -> Case:
     nbytes = len(take) * length * (2 + 16)
     ours = lambda: stage.run_into(batch, rows_, take, out)  # noqa: E731
     return Case("ShiftTokens, shuffled rows of 2,048", "move", ours, numpy, "numpy", len(take), nbytes)
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Zeros that begin at a cache line, as Arrow's buffers and the columns of a slot do."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(size + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def _standard(column: Any) -> Callable[[], Any]:

@@ -2,14 +2,13 @@
 
     python -m forebay.bench.kernels [--quick] [--rows N] [--rounds N] [--json PATH]
 
-Time is the thread's own (CPU seconds), the median of the rounds. Bandwidth is that of numpy copying an array of the same
-length, bytes read and bytes written, measured between the kernels.
+Time is the thread's own (CPU seconds); ratios are those of runs that follow one another, the median of the rounds. Bandwidth is
+that of numpy copying an array of the same length, bytes read and bytes written, measured after each kernel.
 """
 
 import argparse
 import json
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,36 +40,34 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def measure(todo: list[Case], rows: int, rounds: int) -> dict[str, Any]:
     """Seconds of each case, its reference and a bare copy, round by round."""
     source, target = np.ones(rows, np.float32), np.zeros(rows, np.float32)
-    ours: dict[int, list[float]] = {at: [] for at in range(len(todo))}
-    theirs: dict[int, list[float]] = {at: [] for at in range(len(todo))}
-    copies = []
+    spent = np.zeros((rounds, len(todo), 3))
+    """Seconds of ours, the reference and the copy: neighbours in time, since other work on the machine comes and goes."""
     for one in todo:  # the first runs compile, and touch the pages of what they write
         one.ours(), one.reference()
-    for _ in range(rounds):
+    for number in range(rounds):
         for at, one in enumerate(todo):
-            ours[at].append(_seconds(one.ours))
-            theirs[at].append(_seconds(one.reference))
-            copies.append(_seconds(lambda: np.copyto(target, source)))
-    bandwidth = 2 * source.nbytes / statistics.median(copies)
-    table = []
-    for at, one in enumerate(todo):
-        mine, other = statistics.median(ours[at]), statistics.median(theirs[at])
-        table.append(
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "reference": one.reference_name,
-                "rows": one.rows,
-                "ns_per_row": mine / one.rows * 1e9,
-                "times_reference": other / mine,
-                "share_of_bandwidth": one.nbytes / mine / bandwidth,
-            }
-        )
+            runs = (one.ours, one.reference, lambda: np.copyto(target, source))
+            spent[number, at] = [_seconds(run) for run in runs]
+    ours, theirs, copies = spent[:, :, 0], spent[:, :, 1], spent[:, :, 2]
+    copied = 2 * source.nbytes / copies
+    moved = np.array([one.nbytes for one in todo]) / ours
+    table = [
+        {
+            "name": one.name,
+            "kind": one.kind,
+            "reference": one.reference_name,
+            "rows": one.rows,
+            "ns_per_row": float(np.median(ours[:, at])) / one.rows * 1e9,
+            "times_reference": float(np.median(theirs[:, at] / ours[:, at])),
+            "share_of_bandwidth": float(np.median(moved[:, at] / copied[:, at])),
+        }
+        for at, one in enumerate(todo)
+    ]
     return {
         "machine": platform.processor() or platform.machine(),
         "rows": rows,
         "rounds": rounds,
-        "copy_bytes_per_s": bandwidth,
+        "copy_bytes_per_s": float(np.median(copied)),
         "kernels": table,
     }
 
