@@ -7,6 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -107,6 +109,9 @@ class Cache:
     def close(self) -> None:
         """Bring the counters to the disk."""
         self._counters.flush()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Cache, label=self.label), (self.options,)  # another process makes its own
 
     def _lock_computing(self, held: ExitStack, key: str) -> bool:
         lock = exclusive(self.files.computing(key), patience=self.options.patience, remove=True)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from forebay.engine import explain as explaining
 from forebay.engine.bad_rows import OnBad
 from forebay.engine.cache_options import CacheOptions
+from forebay.engine.cache_ranges import with_shards_cached
 from forebay.engine.cache_stage import CachedSource, frontier_of, split_at_frontier
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.fit_pass import Progress as FitProgress
@@ -26,6 +27,7 @@ from forebay.engine.write import Progress as WriteProgress
 from forebay.engine.write import write
 from forebay.engine.write_options import write_options
 from forebay.engine.write_report import WriteReport
+from forebay.formats.errors import SpecError
 from forebay.formats.fragment import Fragment
 from forebay.formats.schemas import Unify
 from forebay.formats.source import Source, open_source
@@ -99,7 +101,12 @@ class Dataset:
         return Dataset(self.source, fitted, seed=self.seed, first_op=self.first_op)
 
     def cache(
-        self, dir: str | None = None, limit: str | int = "200GB", *, compression: Literal["lz4"] | None = None
+        self,
+        dir: str | None = None,
+        limit: str | int = "200GB",
+        *,
+        compression: Literal["lz4"] | None = None,
+        holds: Literal["results", "shards"] = "results",
     ) -> "Dataset":
         """Compute what stands before the first random transform once, keep it on disk, and go on from there.
 
@@ -107,15 +114,23 @@ class Dataset:
             dir: the cache's directory; None: `$FOREBAY_CACHE`, else `~/.cache/forebay`. Data sets and processes may share it.
             limit: most bytes in it.
             compression: "lz4" where the disk is the bottleneck; None maps units without a copy.
+            holds: "results": what the transforms give. "shards": the bytes of remote shards as they came over the network,
+                which takes less room and no part of the transforms; local files are left where they are.
 
         Raises:
             NotFittedError: a transform before the cache has not learned.
+            SpecError: `holds` or the limit is not one of these; shards behind another cache.
         """
+        if holds not in ("results", "shards"):
+            raise SpecError(f"holds is {holds!r}; expected 'results' or 'shards'")
+        if holds == "shards":
+            source = with_shards_cached(self.source, CacheOptions(dir=dir, limit=limit, compression=compression))
+            return Dataset(source, self.graph, seed=self.seed, first_op=self.first_op)
         before, after = split_at_frontier(self.source.schema, self.graph)
         options = CacheOptions(dir=dir, limit=limit, compression=compression)
-        source = CachedSource(self.source, before, options)
+        cached = CachedSource(self.source, before, options)
         stand = self.first_op + frontier_of(self.graph)
-        return Dataset(cast(Source, source), after, seed=self.seed, first_op=stand)
+        return Dataset(cast(Source, cached), after, seed=self.seed, first_op=stand)
 
     # ---- what it is -----------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class RemoteReads:
         return handle, Version(size, mark)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteReads, (self.files, self.options)
+        return RemoteReads, (self.files, self.options, self.cache)
 
 
 def _text(value: Any) -> str:
