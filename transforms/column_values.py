@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 
 def values(column: pa.Array) -> NDArray[np.float64]:
-    """The values that are there, as doubles: without nulls and NaN. Integers beyond 2^53 are rounded."""
+    """The finite values, as doubles: without nulls, NaN and infinities, which no statistic survives. Integers beyond 2^53 are
+    rounded."""
     if column.null_count:
         column = column.drop_null()
     x: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     if x.dtype.kind == "f":
-        missing = np.isnan(x)
-        if missing.any():
-            x = x[~missing]
+        finite = np.isfinite(x)
+        if not finite.all():
+            x = x[finite]
     return x.astype(np.float64, copy=False)
 
 

@@ -24,7 +24,7 @@ class Modulo:
 
     kind: ClassVar[Kind] = "row"
     family: ClassVar[str] = "columns"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 

@@ -10,10 +10,9 @@ from forebay.transforms.column_values import values
 
 @dataclass(slots=True)
 class Moments:
-    """Running moments in double precision; null and NaN do not count.
+    """Running moments in double precision; null, NaN and infinities do not count.
 
-    Merged by the formula of Chan, Golub and LeVeque (1983), which does not cancel as sums of squares do. An infinite
-    value makes the mean infinite or NaN, as in numpy; clip or drop outliers first.
+    Merged by the formula of Chan, Golub and LeVeque (1983), which does not cancel as sums of squares do.
     """
 
     count: int = 0

@@ -20,7 +20,7 @@ class QuantileSketch:
     Level h holds values that stand for 2^h each. A full level is sorted and every second value goes a level up;
     whether the odd or the even ones alternates from one halving to the next, so the errors tend to cancel. Each
     halving of level h moves any rank by at most 2^h; `rank_error` adds that up, so the bound is what this very data
-    made, not an expectation: with n values about log2(n / CAPACITY) / CAPACITY of them. Null and NaN do not count.
+    made, not an expectation: with n values about log2(n / CAPACITY) / CAPACITY of them. Null, NaN and infinities do not count.
     """
 
     count: int = 0
@@ -33,7 +33,7 @@ class QuantileSketch:
         self.add(values(column))
 
     def add(self, x: NDArray[np.float64]) -> None:
-        """Take in values (no NaN)."""
+        """Take in finite values."""
         if len(x):
             self.count += len(x)
             self._put(0, np.array(x, np.float64))

@@ -303,8 +303,7 @@ def _curve(x, y, code, p):
     elif code == MODULO:
         d = p[0]
         for i in range(x.size):
-            v = np.float64(x[i])
-            y[i] = v - math.floor(v / d) * d
+            y[i] = np.float64(x[i]) % d
     elif code == REPLACE:
         old, new = p[0], p[1]
         for i in range(x.size):
