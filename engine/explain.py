@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from forebay.engine.cache_cost import cache_cost
 from forebay.engine.fit_pass import passes
 from forebay.engine.plan import OpaqueStage, Plan, describe_transform
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
@@ -42,6 +43,9 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
     left_out = len(source.schema) - len(plan.columns)
     lines.append(f"reads    {len(plan.columns)} columns ({left_out} pruned): {', '.join(plan.columns)}")
     lines.append(f"pushed   {plan.pushed if plan.pushed is not None else 'no filter'}")
+    cost = cache_cost(dataset, sample) if sample and not hasattr(source, "describe") else None
+    if cost is not None:
+        lines.append(cost.describe(sum(one.rows or 0 for one in fragments) if known else None))
     costs = _costs(dataset, plan, sample) if sample else {}
     for stage, positions in zip(plan.stages, plan.positions, strict=True):
         lines.append(f"├─ {stage.label}  {_kind(stage)}{costs.get(stage.label, '')}")

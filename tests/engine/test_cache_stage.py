@@ -1,6 +1,7 @@
 """A cached data set gives the rows of the uncached one, and computes each fragment once."""
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from support.counted_batches import JOURNAL, doubled
 
 from forebay import transforms as T
+from forebay.engine.cache_cost import CacheCost
 from forebay.engine.dataset import Dataset, scan
 from forebay.formats.errors import NotFittedError, SpecError
 
@@ -127,6 +129,26 @@ def test_explain_says_where_the_cache_stands_and_what_it_holds(data: str, tmp_pa
     assert f"cache    {tmp_path}/c, at most 1.0 GB, 0 of 6 units there; holds: Log1p" in text
     table(cached)
     assert "6 of 6 units there" in cached.explain()
+
+
+def test_explain_measures_what_a_cache_would_save(data: str, tmp_path: Path) -> None:
+    plain = scan(data).apply(T.Log1p(["x"]), T.GaussianNoise(["x"], std=0.1)).select("at", "x")
+    (line,) = [one for one in plain.explain(sample=500).splitlines() if one.startswith("cache")]
+    assert re.match(
+        r"cache    none; .cache\(\) would hold 16 bytes a row, 0.00 GB in all: [\d.]+ µs a row to compute, [\d.]+ µs to read, on "
+        r"500 rows: it (pays from the second epoch on|does not pay)$",
+        line,
+    )
+    assert not any(one.startswith("cache") for one in plain.explain().splitlines())
+    nothing_before = scan(data).apply(T.GaussianNoise(["x"], std=0.1))
+    assert not any(one.startswith("cache") for one in nothing_before.explain(sample=500).splitlines())
+
+
+@pytest.mark.parametrize(("computed", "pays"), [(3e-6, True), (1e-6, False)])
+def test_a_cache_is_advised_where_computing_costs_more_than_reading(computed: float, pays: bool) -> None:
+    cost = CacheCost(computed=computed, read=1e-6, row_bytes=100.0, rows=10)
+    assert cost.pays is pays
+    assert ("it does not pay" in cost.describe(None)) is not pays
 
 
 def test_what_has_not_learned_cannot_be_cached(data: str, tmp_path: Path) -> None:
