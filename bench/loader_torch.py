@@ -6,6 +6,8 @@ Sets of settings:
     trainer: as ready, for a trainer that takes 100 ms a batch, so that workers get as far ahead as they may: memory and CPU time.
     grid: ready samples of 1 KB to 2 MB, batches of 1 to 512. Batches of more than 256 MB are left out: five of them are on
         their way at any time.
+    kinds: batches of 32 with other contents: 30 small tensors each, text, lists of arrays that are not collated; and epochs
+        of 8 batches whose workers are started anew each time.
 
 Each run is a process of its own with the same number of workers; the two loaders take turns. Rates are those of whole epochs
 after the first, by wall time and by CPU time of the whole process tree; PSS is the largest sum over that tree; "and held open"
@@ -49,6 +51,9 @@ class Setting:
     workers: int = 2
     steps: int = 128
     """Batches of an epoch."""
+    kind: str = ""
+    """Key of `KINDS`, instead of arrays of so many bytes."""
+    persistent: bool = True
     trainer_s: float = 0.0
     """What the trainer takes for a batch, without work of the CPU."""
 
@@ -74,6 +79,38 @@ class ReadySamples:
         return self._arrays[index % len(self._arrays)], index
 
 
+class _Made:
+    """A map-style data set of what `make` gives for an index, with the index."""
+
+    def __init__(self, count: int, make: Callable[[int], Any]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._make(index), index
+
+
+_SMALL = np.zeros(8, np.float32)
+KINDS: dict[str, Callable[[int], Any]] = {
+    "tensors": lambda index: {f"field{number}": _SMALL for number in range(30)},
+    "text": lambda index: f"sample {index} " * 20,
+    "lists": lambda index: np.ones(1000 + index % 500, np.float32),
+    "start": lambda index: _SMALL,
+}
+
+
+def _as_lists(samples: list[Any]) -> Any:
+    return [one for one, _ in samples], [index for _, index in samples]
+
+
+def _samples(setting: Setting, count: int) -> Any:
+    if setting.kind:
+        return _Made(count, KINDS[setting.kind])
+    return ReadySamples(count, setting.sample_bytes) if setting.sample_bytes else SlowSamples(count, _SLOW_SECONDS)
+
+
 def _grid(quick: bool) -> Iterator[Setting]:
     for nbytes in GRID_BYTES[:2] if quick else GRID_BYTES:
         for batch in GRID_BATCHES[:2] if quick else GRID_BATCHES:
@@ -89,6 +126,17 @@ SETS: dict[str, Callable[[bool], list[Setting]]] = {
     ],
     "slow": lambda quick: [Setting(name="slow", sample_bytes=0, batch=32, steps=8 if quick else 64)],
     "grid": lambda quick: list(_grid(quick)),
+    "kinds": lambda quick: [
+        Setting(
+            name=f"kinds, {kind}",
+            sample_bytes=1,
+            kind=kind,
+            batch=32,
+            steps=8 if quick or kind == "start" else 256,
+            persistent=kind != "start",
+        )
+        for kind in KINDS
+    ],
 }
 
 
@@ -99,12 +147,17 @@ def run_child(setting: Setting, loader: str, seconds: float) -> dict[str, Any]:
     from forebay.loaders.dataloader import DataLoader
 
     count = setting.batch * setting.steps
-    samples: Any = (
-        ReadySamples(count, setting.sample_bytes) if setting.sample_bytes else SlowSamples(count, _SLOW_SECONDS)
-    )
+    samples = _samples(setting, count)
     made = torch.utils.data.DataLoader if loader == "torch" else DataLoader
     me, began = os.getpid(), time.perf_counter()
-    batches = made(samples, setting.batch, shuffle=True, num_workers=setting.workers, persistent_workers=True)
+    batches = made(
+        samples,
+        setting.batch,
+        shuffle=True,
+        num_workers=setting.workers,
+        persistent_workers=setting.persistent,
+        collate_fn=_as_lists if setting.kind == "lists" else None,
+    )
     first, delivered = 0.0, 0
     for batch in batches:
         first = first or time.perf_counter() - began

@@ -22,7 +22,13 @@ def test_the_grid_leaves_out_only_what_does_not_fit() -> None:
     assert found == {(a, b) for a in GRID_BYTES for b in GRID_BATCHES if a * b <= LARGEST_BATCH}
 
 
+def test_batches_of_every_kind_are_measured() -> None:
+    rows = main(["kinds", "--quick"])
+    assert [one["name"] for one in rows] == ["kinds, tensors", "kinds, text", "kinds, lists", "kinds, start"]
+    assert all(one["times_per_cpu_s"][0] > 0 for one in rows)
+
+
 def test_an_unknown_set_is_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["ready", "fast"])
-    assert "no set 'fast'; there are ready, trainer, slow, grid" in capsys.readouterr().err
+    assert "no set 'fast'; there are ready, trainer, slow, grid, kinds" in capsys.readouterr().err
