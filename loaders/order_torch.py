@@ -14,7 +14,15 @@ import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler
 from torch.utils.data.dataloader import _InfiniteConstantSampler
 
-from forebay.loaders.stateful import INDEX_SAMPLER, SAMPLER_EPOCH, SAMPLER_ITER, SAMPLER_YIELDED, Stateful, state_of
+from forebay.loaders.stateful import (
+    INDEX_SAMPLER,
+    SAMPLER_EPOCH,
+    SAMPLER_ITER,
+    SAMPLER_YIELDED,
+    Stateful,
+    is_stateful,
+    state_of,
+)
 
 _CHUNK = 1 << 12
 """Indices that are integers at the same time."""
@@ -129,11 +137,11 @@ class BatchIndices:
         """How many samples were drawn, and the states of the sampler and its iterator where they have some."""
         state: dict[str, Any] = {"samples_yielded": self._yielded}
         samples = self._iterator()
-        if isinstance(self._batches.sampler, Stateful):
+        if is_stateful(self._batches.sampler):
             state["sampler_state"] = _copied(self._batches.sampler.state_dict())
         if isinstance(samples, RandomIndices):
             state["sampler_iter_state"] = samples.state_dict()
-        elif isinstance(samples, Stateful):
+        elif is_stateful(samples):
             state["sampler_iter_state"] = _copied(samples.state_dict())
         return state
 
@@ -171,7 +179,7 @@ class ResumableIndices:
     def states(self, iterator: Any, yielded: int) -> dict[str, Any]:
         """The part of a state that says where in the order the loader is."""
         return {
-            SAMPLER_ITER: iterator.state_dict() if isinstance(iterator, Stateful) else None,
+            SAMPLER_ITER: iterator.state_dict() if is_stateful(iterator) else None,
             INDEX_SAMPLER: _copied(state_of(self.sampler)),
             SAMPLER_YIELDED: yielded,
             **({} if self.epoch is None else {SAMPLER_EPOCH: self.epoch}),

@@ -3,7 +3,7 @@
 States go both ways between the two loaders, so the words are torchdata's.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 
 @runtime_checkable
@@ -15,6 +15,11 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go there."""
+
+
+def is_stateful(one: Any) -> TypeGuard[Stateful]:
+    """What `isinstance(one, Stateful)` says; that takes 20 microseconds, too long for each batch."""
+    return hasattr(one, "state_dict") and hasattr(one, "load_state_dict")
 
 
 SNAPSHOT = "_snapshot"
@@ -53,7 +58,7 @@ def worker_key(worker: int) -> str:
 
 def state_of(one: Any) -> dict[str, Any] | None:
     """The state of something, None where it has none."""
-    return one.state_dict() if isinstance(one, Stateful) else None
+    return one.state_dict() if is_stateful(one) else None
 
 
 def fetcher_states(kind_is_iterable: bool, fetcher: Any) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
