@@ -134,7 +134,7 @@ def test_two_ranks_share_the_rows_once_in_each_of_accelerates_ways(data: str) ->
         assert "DataLoaderDispatcher (dispatch_batches) would share out among 2 ranks" in dispatch
 
 
-@pytest.mark.parametrize("kind", ["torch", "feed"])
+@pytest.mark.parametrize("kind", ["torch", "feed", "deterministic"])
 @pytest.mark.slow
 def test_two_ranks_go_on_from_a_saved_state(kind: str, data: str, tmp_path: Path) -> None:
     for one in launched(2, runs.stopped_and_resumed, kind, data, str(tmp_path)):

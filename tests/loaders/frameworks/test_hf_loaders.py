@@ -20,7 +20,8 @@ from support import hf_runs as runs  # imports both
 # The Trainer warns of CPUs, and accelerate of settings that a later version will have.
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
 
-KINDS = ["torch", "feed", "own", pytest.param("workers", marks=pytest.mark.slow)]
+SLOW = pytest.mark.slow
+KINDS = ["torch", "feed", "own", pytest.param("workers", marks=SLOW)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_rows(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.mark.parametrize("stop", [9, 13, 16])
+@pytest.mark.parametrize("stop", [pytest.param(9, marks=SLOW), pytest.param(13, marks=SLOW), 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_trainer_goes_on_in_mid_epoch_and_in_later_epochs(kind: str, stop: int, data: str, tmp_path: Path) -> None:
     """13 steps are an epoch: the run is stopped in the first, at its end, in the second, and goes on into the third."""

@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_rows(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.mark.parametrize("stop", [9, 13, 16])
+@pytest.mark.parametrize("stop", [pytest.param(9, marks=pytest.mark.slow), 13, 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_trainer_goes_on_in_mid_epoch_and_in_later_epochs(kind: str, stop: int, data: str, tmp_path: Path) -> None:
     """13 steps are an epoch: the run is stopped in the first, at its end, in the second, and goes on into the third."""
