@@ -8,7 +8,9 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric import Fabric
 from lightning.pytorch.callbacks import ModelCheckpoint
-from support.framework_data import loss_of, make_loader, make_net, rows_in
+from support.framework_data import BATCH, loss_of, make_loader, make_net, rows_in
+
+import forebay as fb
 
 
 class Module(pl.LightningModule):
@@ -68,7 +70,9 @@ def ddp_fit(rank: int, world: int, kind: str, data: str, folder: str) -> dict[st
     many: dict[str, Any] = {"strategy": "ddp", "devices": world}
     whole, trainer = fit(make_loader(kind, data), folder, 17, **many)
     first, second = stopped_and_resumed(lambda: make_loader(kind, data), folder, (9, 17), **many)
+    stock = torch.utils.data.DataLoader(fb.scan(data), batch_size=BATCH, shuffle=True)
     return {
+        "stock over forebay": fit(stock, folder, 7, **many)[0].seen,
         "whole": whole.seen,
         "first": first.seen,
         "second": second.seen,

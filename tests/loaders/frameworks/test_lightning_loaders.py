@@ -157,6 +157,8 @@ def test_two_ranks_share_the_rows_and_go_on(kind: str, data: str, tmp_path: Path
     for one in ranks:
         assert one["world"] == 2 and one["first"] + one["second"] == one["whole"] and one["equal weights"]
         assert (one["class"], one["sampler"]) == (CLASSES[kind], SAMPLERS[kind])
+    stock = [row for one in ranks for batch in one["stock over forebay"] for row in batch]
+    assert sorted(stock) == list(range(ROWS))  # Lightning gave it a sampler
     for epoch in (slice(0, 7), slice(7, 14)):
         together = [row for one in ranks for batch in one["whole"][epoch] for row in batch]
         assert sorted(together) == list(range(ROWS))
