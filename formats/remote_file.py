@@ -18,6 +18,8 @@ _MOST_AHEAD = 32 << 20
 _GROWTH = 4
 _EDGE = 64 << 10
 """Bytes at both ends of an object that are kept once they were read: there stand magic bytes and footers."""
+_HEAD, _MAGIC = 4 << 10, 16
+"""Bytes of the beginning that are fetched with the end, and how short a first read is that looks for magic bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class RemoteFile(io.RawIOBase):
     def _range(self, start: int, stop: int) -> pa.Buffer:
         if start >= stop:
             return pa.py_buffer(b"")
+        if start == 0 and stop <= _MAGIC and not self._source.edges:
+            self._fetch_edges()
         for first, data in self._source.edges.items():
             if first <= start and stop <= first + data.size:
                 return data.slice(start - first, stop - start)
@@ -174,6 +178,16 @@ class RemoteFile(io.RawIOBase):
             pieces.append(span.data.slice(at - span.start, upto - at))
             at = upto
         return pieces[0] if len(pieces) == 1 else pa.py_buffer(b"".join(map(memoryview, pieces)))
+
+    def _fetch_edges(self) -> None:
+        """Both ends side by side: who looks for magic bytes wants the footer next, and a far store makes each look dear."""
+        head = min(_HEAD, self._source.size)
+        ends = [(0, head), (max(head, self._source.size - _EDGE), self._source.size)]
+        spans = [self._begin(start, stop) for start, stop in ends if start < stop and start not in self._held]
+        for span in spans:
+            self._source.edges[span.start] = self._landed(span).data
+            del self._held[span.start]
+            self._starts.remove(span.start)
 
     def _span_with(self, at: int, stop: int) -> _Span:
         index = bisect.bisect_right(self._starts, at) - 1

@@ -244,7 +244,9 @@ def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
 def test_an_epoch_resumed_with_a_cold_cache_reads_only_what_is_left(server: S3Server, prepared: dict[str, str]) -> None:
     def loader() -> tuple[DataLoader, RemoteReads]:
         dataset = opened(server, prepared["parquet"], gap_bytes=0)
-        made = DataLoader(dataset, batch_size=5_000, shuffle="window", window_rows=1, lanes=1, seed=7, num_workers=2)
+        made = DataLoader(
+            dataset, batch_size=5_000, shuffle="window", window_rows=10_000, lanes=1, seed=7, num_workers=2
+        )
         return made, dataset.source.store.remote  # type: ignore[return-value]  # it is a remote store
 
     whole, reads = loader()
@@ -262,7 +264,7 @@ def test_an_epoch_resumed_with_a_cold_cache_reads_only_what_is_left(server: S3Se
 
 
 def loader_over(dataset: Dataset) -> DataLoader:
-    return DataLoader(dataset, batch_size=5_000, shuffle="window", window_rows=1, lanes=1, seed=7, num_workers=2)
+    return DataLoader(dataset, batch_size=5_000, shuffle="window", window_rows=10_000, lanes=1, seed=7, num_workers=2)
 
 
 @pytest.mark.parametrize("format", ["parquet", "arrow"])
@@ -359,3 +361,28 @@ def test_shards_that_cannot_be_kept_are_refused_and_local_ones_stay_where_they_a
         cached.cache(str(tmp_path / "c"), holds="shards")
     with pytest.raises(SpecError, match="holds is 'bytes'; expected 'results' or 'shards'"):
         local.cache(holds="bytes")  # type: ignore[arg-type]  # refused
+
+
+def test_magic_bytes_and_footer_come_in_one_round_of_requests(server: S3Server, prepared: dict[str, str]) -> None:
+    reads = RemoteReads(server.files(), RemoteOptions())
+    (path, *_) = [
+        one.path
+        for one in Store(server.files(), False).list(f"{BUCKET}/{prepared['arrow']}")
+        if one.path.endswith(".arrow")
+    ]
+    with reads.open(path) as file:
+        size = file.size()
+        whole = bytes(server.files().open_input_file(path).read())
+        assert bytes(file.read(6)) == whole[:6]
+        assert reads.fetcher.counts.requests == 2
+        assert (
+            bytes(file.read_at(10, size - 10)) == whole[-10:]
+            and bytes(file.read_at(500, size - 510)) == whole[-510:-10]
+        )
+        assert bytes(file.read_at(4096, 0)) == whole[:4096]
+        assert reads.fetcher.counts.requests == 2
+        assert bytes(file.read_at(9_000, 2_000)) == whole[2_000:11_000]
+    with reads.open(path) as again:
+        before = reads.fetcher.counts.requests
+        assert bytes(again.read_at(10, size - 10)) == whole[-10:]
+        assert reads.fetcher.counts.requests == before
