@@ -2,7 +2,7 @@
 
 import bisect
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -181,9 +181,7 @@ class RemoteFile(io.RawIOBase):
 
     def _fetch_edges(self) -> None:
         """Both ends side by side: who looks for magic bytes wants the footer next, and a far store makes each look dear."""
-        head = min(_HEAD, self._source.size)
-        ends = [(0, head), (max(head, self._source.size - _EDGE), self._source.size)]
-        spans = [self._begin(start, stop) for start, stop in ends if start < stop and start not in self._held]
+        spans = [self._begin(*one) for one in _ends(self._source.size) if one[0] not in self._held]
         for span in spans:
             self._source.edges[span.start] = self._landed(span).data
             del self._held[span.start]
@@ -250,16 +248,26 @@ class RemoteFile(io.RawIOBase):
             if rival is not None:
                 rivals.append((part, rival))
         if rivals:
-            # whom a rival beat may still write into the old buffer, so nobody reads that any more
-            whole = pa.allocate_buffer(span.stop - span.start)
-            view = memoryview(whole).cast("B")
-            view[:] = memoryview(span.data).cast("B")
-            for (start, stop), rival in rivals:
-                view[start - span.start : stop - span.start] = rival
-            span.data = whole
+            _replace(span, rivals)
 
     def _drop_before(self, at: int) -> None:
         # a long sequential read must not hold what it has passed; 1 MiB is kept for formats that step back a bit
         for first in [one for one in self._starts if self._held[one].stop < at - (1 << 20)]:
             del self._held[first]
             self._starts.remove(first)
+
+
+def _ends(size: int) -> list[Range]:
+    """The beginning and the end of an object of that many bytes."""
+    head = min(_HEAD, size)
+    return [one for one in ((0, head), (max(head, size - _EDGE), size)) if one[0] < one[1]]
+
+
+def _replace(span: _Span, rivals: Sequence[tuple[Range, bytearray]]) -> None:
+    """Take what rivals brought, in a new buffer: whom a rival beat may still write into the old one."""
+    whole = pa.allocate_buffer(span.stop - span.start)
+    view = memoryview(whole).cast("B")
+    view[:] = memoryview(span.data).cast("B")
+    for (start, stop), rival in rivals:
+        view[start - span.start : stop - span.start] = rival
+    span.data = whole
