@@ -179,13 +179,11 @@ class RemoteFile(io.RawIOBase):
             at = upto
         return pieces[0] if len(pieces) == 1 else pa.py_buffer(b"".join(map(memoryview, pieces)))
 
-    def _fetch_edges(self) -> None:
-        """Both ends side by side: who looks for magic bytes wants the footer next, and a far store makes each look dear."""
+    def _fetch_edges(self) -> None:  # side by side: who looks for magic bytes wants the footer next
         spans = [self._begin(*one) for one in _ends(self._source.size) if one[0] not in self._held]
         for span in spans:
             self._source.edges[span.start] = self._landed(span).data
-            del self._held[span.start]
-            self._starts.remove(span.start)
+        self._drop([span.start for span in spans])
 
     def _span_with(self, at: int, stop: int) -> _Span:
         index = bisect.bisect_right(self._starts, at) - 1
@@ -197,7 +195,8 @@ class RemoteFile(io.RawIOBase):
         if index + 1 < len(self._starts):
             upto = min(upto, self._starts[index + 1])
         self._expected_at = upto
-        self._drop_before(at)
+        # a long sequential read must not hold what it has passed; 1 MiB is kept for formats that step back a bit
+        self._drop([one for one in self._starts if self._held[one].stop < at - (1 << 20)])
         span = self._landed(self._begin(at, upto))
         if upto - at <= _EDGE and (at == 0 or upto == self._source.size):
             self._source.edges[at] = span.data
@@ -250,9 +249,8 @@ class RemoteFile(io.RawIOBase):
         if rivals:
             _replace(span, rivals)
 
-    def _drop_before(self, at: int) -> None:
-        # a long sequential read must not hold what it has passed; 1 MiB is kept for formats that step back a bit
-        for first in [one for one in self._starts if self._held[one].stop < at - (1 << 20)]:
+    def _drop(self, starts: Iterable[int]) -> None:
+        for first in starts:
             del self._held[first]
             self._starts.remove(first)
 
