@@ -12,9 +12,10 @@ STRICT := --config-settings editable_mode=strict
 demo: $(VENV)/.demo
 	$(BIN)/python examples/flights/demo.py
 
+# Two tests at a time; each that wants processes or threads has its own.
 test: $(VENV)/.dev
 	@$(MAKE) --no-print-directory relink
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 test-slow: $(VENV)/.dev
 	@$(MAKE) --no-print-directory relink
