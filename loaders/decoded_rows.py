@@ -1,8 +1,10 @@
 """Rows of files that are decoded a fragment at a time (Parquet, text, tars, object stores), read ahead in a known order."""
 
+import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from functools import cached_property
 from typing import NamedTuple
 
@@ -71,11 +73,11 @@ class DecodedRows:
         for window in [one for one in self._held if one < oldest]:
             del self._held[window]
         wanted = range(order.window_at(low), order.window_at(high) + 1)
-        known = wanted[-1] in self._held
+        begun = bool(self._held)
         found = [self._window(window, pool) for window in wanted]
         if (
-            pool is not None and known
-        ):  # not with the window's first rows: these would wait in line behind the next window
+            pool is not None and begun
+        ):  # not with the first rows of all: these would wait in line behind the next window
             self._begin_next(wanted[-1] + 1, pool)
         return found
 
@@ -106,11 +108,10 @@ class DecodedRows:
             reads, old = self._order_of_reading.reads(window, self.lanes), self._loads
             # a fragment that the window before has a part of is decoded once for both
             self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
-            for one in reads:
-                self._loads[one[:2]].expect(self._stored(one), pool)
+            coming = [self._loads[one[:2]].expect(self._stored(one), pool) for one in reads]
             self._held[window] = _Window(self, window, [(one, self._loads[one[:2]]) for one in reads])
-            if pool:
-                pool.submit(self._held[window].prepare)  # behind the fragments it waits for: no thread waits for itself
+            if self.share:
+                self._held[window].prepare_behind([one for one in coming if one is not None])
         return self._held[window]
 
     def _reading(self, order: WindowOrder, first: int) -> list[tuple[int, int]]:
@@ -159,10 +160,18 @@ class _Window:
         self._rows, self._loads = rows, loads
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """Do what can be done before rows are asked for."""
-        with self._lock:
-            _ = self._shuffled if self._gathered else self._joined
+    def prepare_behind(self, coming: "list[Future[None]]") -> None:
+        """Put the rows in order as soon as all fragments are decoded: in the thread that decodes the last, so that none
+        waits for another."""
+        left = itertools.count(len(coming) - 1, -1)
+
+        def decoded(one: "Future[None]") -> None:
+            if next(left) == 0 and not one.cancelled():
+                with self._lock, contextlib.suppress(Exception):  # it is raised again where rows are asked for
+                    _ = self._shuffled if self._gathered else self._joined
+
+        for one in coming:
+            one.add_done_callback(decoded)
 
     def pieces(
         self, positions: NDArray[np.int64], places: slice | NDArray[np.int64], order: EpochOrder

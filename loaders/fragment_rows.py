@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 import pyarrow as pa
 
@@ -29,12 +29,11 @@ class FragmentRows:
         self._failed: Exception | None = None
         self._lock = threading.Lock()
 
-    def expect(self, range: Range, pool: Executor | None) -> None:
-        """`take` will be called for these rows: begin to decode them."""
+    def expect(self, range: Range, pool: Executor | None) -> "Future[None] | None":
+        """`take` will be called for these rows: begin to decode them. Done when they are decoded, or cannot be."""
         with self._lock:
             self._expected.append(range[0])
-        if pool is not None:
-            pool.submit(self._ahead, range[1])
+        return pool.submit(self._ahead, range[1]) if pool is not None else None
 
     def take(self, range: Range) -> list[tuple[int, pa.RecordBatch]]:
         """(first row, record batch) of all that hold a part of these rows.
