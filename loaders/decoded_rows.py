@@ -75,9 +75,8 @@ class DecodedRows:
         wanted = range(order.window_at(low), order.window_at(high) + 1)
         begun = bool(self._held)
         found = [self._window(window, pool) for window in wanted]
-        if (
-            pool is not None and begun
-        ):  # not with the first rows of all: these would wait in line behind the next window
+        # not with the first rows of all: these would wait in line behind the next window
+        if pool is not None and begun:
             self._begin_next(wanted[-1] + 1, pool)
         return found
 
@@ -158,6 +157,8 @@ class _Window:
         order = rows._order_of_reading
         self.start, self.stop = order.start(number), order.start(number + 1)
         self._rows, self._loads = rows, loads
+        self._batches: dict[int, pa.RecordBatch] = {}
+        """What has been taken of `_loads`: one that fails is asked again, and fails again, the others only once."""
         self._lock = threading.Lock()
 
     def prepare_behind(self, coming: "list[Future[None]]") -> None:
@@ -224,14 +225,15 @@ class _Window:
 
     @cached_property
     def _joined(self) -> "_Joined":
-        found = {}
-        for read, load in self._loads:
+        found = self._batches
+        while self._loads:
+            read, load = self._loads[0]
             for first, batch in load.take(self._rows._stored(read)):
                 found[read.place << ROW_BITS | first] = batch  # two lanes may have parts of one fragment
+            del self._loads[0]
         gatherer, starts = Gatherer(self._rows._plan.source_schema), sorted(found)
         for start in starts:
-            gatherer.add(found[start])
-        self._loads = []
+            gatherer.add(found.pop(start))
         return _Joined(gatherer, np.array(starts, np.int64))
 
     @cached_property

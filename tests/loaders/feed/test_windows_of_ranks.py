@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import forebay as fb
+from forebay.formats.errors import CorruptError
 from forebay.formats.source import Source
 
 ROWS = 4_003
@@ -110,3 +111,17 @@ def test_ranks_decode_fragments_of_their_own(
     decoded = Counter(one for rank in read for one in rank)
     assert len(decoded) == 41
     assert sum(decoded.values()) <= 41 + 8 + world  # where two lanes meet in a fragment, and what is behind all lanes
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_a_damaged_fragment_of_a_window_is_named_whichever_thread_meets_it(tmp_path: Path, threads: int) -> None:
+    file = tmp_path / "t.parquet"
+    rows = np.random.default_rng(0).permutation(4000)
+    pq.write_table(pa.table({"row": rows}), file, row_group_size=500, compression="none", use_dictionary=False)
+    damaged = loader(str(file), threads=threads)
+    page = pq.read_metadata(file).row_group(5).column(0).data_page_offset
+    content = bytearray(file.read_bytes())
+    content[page : page + 40] = b"\xff" * 40
+    file.write_bytes(content)
+    with pytest.raises(CorruptError, match="row groups 5 to 5 cannot be read"):
+        list(damaged)
