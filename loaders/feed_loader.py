@@ -9,7 +9,7 @@ from torch.utils.data import IterableDataset, SequentialSampler
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.mix import Mixture
-from forebay.formats.errors import SpecError, UnknownNameError
+from forebay.formats.errors import UnknownNameError
 from forebay.loaders.columns_out import list_of_numbers
 from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.device_delivery import delivery_to
@@ -103,12 +103,9 @@ class FeedLoader(DataLoader):
 
         Raises:
             StateError: the state belongs to other data, transforms or order.
+            SpecError: it was made with another seed.
         """
-        found = FeedState.from_json(state, self._identity())
-        if found.seed != self._spec.seed:
-            raise SpecError(
-                f"the state was made with seed={found.seed}, this loader has seed={self._spec.seed}: give the same"
-            )
+        found = FeedState.from_json(state, self._identity(), seed=self._spec.seed)
         self._at.load(found.epoch, found.position)
 
     def shuffle_quality(self) -> float:

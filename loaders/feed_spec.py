@@ -118,11 +118,12 @@ class FeedState:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], identity: str) -> "FeedState":
-        """The state that `to_json` gave.
+    def from_json(cls, value: dict[str, Any], identity: str, *, seed: int) -> "FeedState":
+        """The state that `to_json` gave, for a loader with this identity and seed.
 
         Raises:
             StateError: it is of a later version, or of other data, transforms or order.
+            SpecError: it was made with another seed.
         """
         if value.get("version") != VERSION:
             raise StateError(f"loader state of version {value.get('version')}; this forebay reads version {VERSION}")
@@ -132,4 +133,6 @@ class FeedState:
                 f"{identity}; batching=ByLength and the weights of a mixture count, too); going on from it would repeat and "
                 "lose rows"
             )
-        return cls(value["seed"], value["epoch"], value["position"], identity)
+        if value["seed"] != seed:
+            raise SpecError(f"the state was made with seed={value['seed']}, this loader has seed={seed}: give the same")
+        return cls(seed, value["epoch"], value["position"], identity)

@@ -41,8 +41,10 @@ def test_threads_ranks_and_sizes_are_no_part_of_the_identity() -> None:
 
 def test_a_state_comes_back_from_json() -> None:
     state = FeedState(3, 1, 4096, "abc")
-    assert FeedState.from_json(state.to_json(), "abc") == state
+    assert FeedState.from_json(state.to_json(), "abc", seed=3) == state
     with pytest.raises(StateError, match="fingerprint abc, here xyz"):
-        FeedState.from_json(state.to_json(), "xyz")
+        FeedState.from_json(state.to_json(), "xyz", seed=3)
     with pytest.raises(StateError, match="version None"):
-        FeedState.from_json({}, "abc")
+        FeedState.from_json({}, "abc", seed=3)
+    with pytest.raises(SpecError, match="made with seed=3, this loader has seed=4: give the same"):
+        FeedState.from_json(state.to_json(), "abc", seed=4)
