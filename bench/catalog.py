@@ -92,7 +92,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _one("images", "Mosaic streaming, 2 workers", "mosaic_streaming", "mosaic", workers=2),
         _one("images", "WebDataset, 2 workers", "webdataset_loader", "webdataset", workers=2),
         _one("images", "Ray Data", "ray_data", "ray", cpus=CORES),
-        _one("images", "FFCV", "ffcv_loader", "ffcv", workers=2),
+        *_tried("images", "FFCV", "ffcv_loader", "ffcv", workers=(2, 3)),
     ),
     "images_cached": (
         _one("images_cached", "limit: memory copy", "limits", threads=CORES),
@@ -108,6 +108,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _one("images_cached", "HF datasets, 2 workers", "hf_datasets", "hf", workers=2),
         _one("images_cached", "Mosaic streaming, 2 workers", "mosaic_streaming", "mosaic", workers=2),
         _one("images_cached", "WebDataset, 2 workers", "webdataset_loader", "webdataset", workers=2),
+        *_tried("images_cached", "FFCV", "ffcv_loader", "ffcv", workers=(1, 2)),
     ),
     "tabular": (
         _one("tabular", "limit: bare column read", "limits", threads=CORES),
