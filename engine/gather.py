@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from forebay.engine.column_memory import ColumnMemory
 from forebay.formats.errors import DataError
+from forebay.formats.plain_numbers import numbers
 from forebay.transforms.kernels import gather as kernel
 from forebay.transforms.stage import ColumnRows
 
@@ -99,7 +100,7 @@ class Gatherer:
         kernel.spans_into(self._table[part], memory.wide, memory.width, slots, rows, where, lengths)
         made = self._copied([one for one in parts if one != part], slots, rows)
         names = [one.name for one in self.schema.field(at).type]
-        values = {name: made[one].to_numpy() for name, one in zip(names, parts, strict=True) if one != part}
+        values = {name: numbers(made[one]) for name, one in zip(names, parts, strict=True) if one != part}
         return ColumnRows(where, lengths, values)
 
     def _add_parts(self, type: pa.DataType) -> list[int]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from forebay.formats.errors import CorruptError, ForebayError
@@ -93,6 +92,8 @@ class ParquetReader:
 
 
 def _row_groups(store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
+    import pyarrow.dataset as pads  # and pandas with it, where that is installed: only where there is a filter
+
     everything = frozenset(range(file.metadata.num_row_groups))
     schema = file.schema_arrow
     if _NOT_PLAIN.search(_NULL_TEST.sub("", str(filter))):

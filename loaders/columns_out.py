@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import DataError, SchemaError
+from forebay.formats.plain_numbers import numbers
 from forebay.transforms.stage import TensorSpec
 
 
@@ -60,17 +61,15 @@ def copy_into(batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> None:
         column = batch.column(batch.schema.get_field_index(name))
         if isinstance(column, pa.ExtensionArray):
             column = column.storage
-        if pa.types.is_temporal(column.type):
-            column = column.cast(pa.int64() if column.type.bit_width == 64 else pa.int32())
         if column.null_count and not pa.types.is_floating(column.type):
             raise DataError(
                 f"column {name!r} ({column.type}) has {column.null_count} nulls in this batch, and a tensor cannot hold them; "
                 "add T.FillNull or T.DropNulls"
             )
         if pa.types.is_fixed_size_list(column.type):
-            into[:] = column.flatten().to_numpy(zero_copy_only=False).reshape(into.shape)
+            into[:] = numbers(column.flatten()).reshape(into.shape)
         else:
-            into[:] = column.to_numpy(zero_copy_only=False)  # null becomes NaN
+            into[:] = numbers(column)  # null becomes NaN
 
 
 def text_lists(batch: pa.RecordBatch) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
+from forebay.formats.plain_numbers import numbers, valid
 from forebay.loaders.ring import Slot
 from forebay.transforms.kernels.ragged import pack_into, pad_into
 from forebay.transforms.stage import TensorSpec
@@ -222,9 +223,9 @@ def lists_of(batch: pa.RecordBatch, names: list[str]) -> dict[str, tuple[NDArray
                 f"column {name!r}: {values.null_count} values in lists are null, and a tensor cannot hold them; fill or drop "
                 "them in preparation"
             )
-        lengths = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+        lengths = np.where(valid(column), numbers(column.value_lengths()), 0)
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        found[name] = (values.to_numpy(zero_copy_only=False), offsets)
+        found[name] = (numbers(values), offsets)
     return found
 
 

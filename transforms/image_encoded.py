@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forebay.formats.plain_numbers import valid
 from forebay.transforms.image_decode import DecodeImage
 from forebay.transforms.image_jpeg import UndecodableError, decode_jpeg
 from forebay.transforms.image_pillow import decode_pillow, size_of
@@ -91,5 +92,5 @@ def nulls(column: pa.Array, index: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N,) which of the rows are null."""
     if column.null_count == 0:
         return np.zeros(len(index), np.bool_)
-    missing: NDArray[np.bool_] = column.take(pa.array(index)).is_null().to_numpy(zero_copy_only=False)
+    missing: NDArray[np.bool_] = ~valid(column)[index]
     return missing

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forebay.formats.plain_numbers import numbers, valid
 from forebay.transforms.image_form import ImageForm
 from forebay.transforms.image_pixels import Pixels
 from forebay.transforms.stage import ColumnRows
@@ -17,7 +18,7 @@ class PlanarImages:
         self.bad: dict[str, NDArray[np.bool_]] = {}
         index = np.arange(len(column)) if take is None else take
         if column.null_count:
-            missing = column.is_null().to_numpy(zero_copy_only=False)[index]
+            missing = ~valid(column)[index]
             if missing.any():
                 self.bad["null where an image was expected"] = missing
         if form.size is None:
@@ -48,7 +49,7 @@ class PlanarImages:
 
     def _decoded(self, column: pa.StructArray, index: NDArray[np.int64]) -> None:
         pixels, *fields = (column.field(name) for name in ("pixels", "height", "width", "channels"))
-        height, width, channels = (one.fill_null(0).to_numpy(zero_copy_only=False)[index] for one in fields)
+        height, width, channels = (np.where(valid(one), numbers(one), 0)[index] for one in fields)
         _, places, data = pixels.buffers()
         ends = np.frombuffer(places, np.int64)[pixels.offset : pixels.offset + len(pixels) + 1]
         self.data = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)

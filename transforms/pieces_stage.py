@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows
+from forebay.formats.plain_numbers import numbers, valid
 from forebay.transforms.column_chain import NUMPY, STORED
 from forebay.transforms.stage import SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
@@ -102,10 +103,10 @@ def write_column(column: pa.Array, into: NDArray[Any], name: str, label: str) ->
         into[...] = column.to_numpy_ndarray()
         return
     if column.null_count and not pa.types.is_floating(column.type):
-        rows = np.flatnonzero(np.asarray(column.is_null().to_numpy(zero_copy_only=False)))
+        rows = np.flatnonzero(~valid(column))
         reason = f"null, and {column.type} has no value for it (fill it with FillNull, or drop the row with DropNulls)"
         raise BadRows(rows.tolist(), f"{label}: {reason}", column=name)
-    into[...] = column.to_numpy(zero_copy_only=False)
+    into[...] = numbers(column)
 
 
 def _value(type: pa.DataType) -> pa.DataType:

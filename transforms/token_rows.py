@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, UnknownNameError
+from forebay.formats.plain_numbers import numbers, valid
 
 _TOKENS = (pa.uint8(), pa.uint16(), pa.int16(), pa.int32(), pa.uint32(), pa.int64())
 
@@ -47,15 +48,15 @@ def ragged(spec: Any, schema: pa.Schema, column: str) -> pa.DataType:
 def row_values(column: pa.Array) -> tuple[NDArray[Any], int]:
     """(flat values of a fixed-length column, without a copy; where in them the first row begins)."""
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
-    return storage.values.to_numpy(zero_copy_only=True), storage.offset * storage.type.list_size
+    return numbers(storage.values), storage.offset * storage.type.list_size
 
 
 def ragged_values(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(tokens as int64, offsets (N + 1,) into them); a null row is an empty one."""
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
-    flat = np.ascontiguousarray(column.flatten().to_numpy(zero_copy_only=False), np.int64)
-    lengths = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    flat = np.ascontiguousarray(numbers(column.flatten()), np.int64)
+    lengths = np.where(valid(column), numbers(column.value_lengths()), 0).astype(np.int64)
     return flat, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
