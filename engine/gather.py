@@ -1,6 +1,6 @@
 """Rows of many record batches become one record batch, in a few kernel calls whatever the number of batches."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,31 @@ class Gatherer:
         ]
         fields = [self.schema.field(at) for at in chosen]
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=self.schema.metadata))
+
+    def write(
+        self, slots: NDArray[np.int64], rows: NDArray[np.int64], out: Mapping[str, NDArray[Any]]
+    ) -> frozenset[str]:
+        """Copy rows straight to `out[column]` (N, *shape); the columns that were written.
+
+        Those that are left have nulls, vary in length, or are stored in another width than they are wanted in: `take` them.
+        """
+        taken, parts, addresses = [], [], []
+        for name, into in out.items():
+            at = self.schema.get_field_index(name)
+            own = self._parts_of[at]
+            if at in self._slow or len(own) != 1 or self._nullable[own[0]] or not into.flags.c_contiguous:
+                continue
+            memory = self._parts[own[0]]
+            if memory.varies or not memory.width or memory.width * len(rows) != into.nbytes:
+                continue
+            taken.append(name)
+            parts.append(own[0])
+            addresses.append((into.ctypes.data, 0))
+        if taken:
+            width = np.array([self._parts[part].width for part in parts], np.int64)
+            places, nulls = np.array(addresses, np.int64), np.zeros(len(parts), np.int64)
+            kernel.rows_into(self._table, np.array(parts, np.int64), width, slots, rows, places, nulls)
+        return frozenset(taken)
 
     def located(self, column: str, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> ColumnRows | None:
         """Where rows lie; None where they vary in length, may be null, or are not plain memory.

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from forebay.formats.errors import SpecError
+from forebay.formats.remote_memory import SpanMemory
 from forebay.formats.remote_ranges import Range
 from forebay.formats.retry import RetryPolicy, with_retries
 
@@ -23,8 +24,8 @@ class RemoteOptions:
 
     connections: int = 16
     """Requests at once, of all files of a store together."""
-    part_bytes: int = 4 << 20
-    """Longest request; `connections * part_bytes` bounds the memory of requests in flight."""
+    part_bytes: int = 8 << 20
+    """Length of a long range's requests; `connections * part_bytes` bounds the memory of requests in flight."""
     gap_bytes: int = 256 << 10
     """Ranges that lie closer become one request."""
     hedge_after: float = 3.0
@@ -63,11 +64,12 @@ ReadInto = Callable[[Range, memoryview], int]
 
 
 class Fetcher:
-    """The connections of one store. Thread-safe."""
+    """The connections of one store, and the memory that what they bring lands in. Thread-safe."""
 
     def __init__(self, options: RemoteOptions) -> None:
         self.options = options
         self.counts = FetchCounts()
+        self.memory = SpanMemory()
         self._pool = ThreadPoolExecutor(options.connections, thread_name_prefix="forebay-remote")
         # rivals have connections of their own: the late ones hold those of the pool
         self._rivals = ThreadPoolExecutor(max(1, options.connections // 4), thread_name_prefix="forebay-hedge")

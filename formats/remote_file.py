@@ -2,6 +2,7 @@
 
 import bisect
 import io
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class RemoteObject:
         self._open = open_handle
         self._handle, self.version = open_handle()
         self.edges: dict[int, pa.Buffer] = {}
+        self._looking = threading.Lock()
+        self._looks, self._last_look, self._seen = 0, 0, self.version
 
     @property
     def size(self) -> int:
@@ -79,12 +82,20 @@ class RemoteObject:
     def check_version(self) -> None:
         """Refuse to go on when the object is no longer the one that was opened.
 
-        Asked after bytes came and before they are used, so that those between two equal answers are of one version.
+        Asked after bytes came and before they are used, so that those between two equal answers are of one version. Those
+        who ask while a look is under way share the next one: there are no more looks than round trips, however small the
+        reads are.
 
         Raises:
             StateError: it was replaced.
         """
-        _, now = self._open()
+        begun = self._looks
+        with self._looking:
+            if self._last_look <= begun:  # none that has ended began after the bytes came
+                self._looks += 1
+                _, self._seen = self._open()
+                self._last_look = self._looks
+            now = self._seen
         if now != self.version:
             raise StateError(
                 f"{self.path}: replaced while it was being read (it was {self.version.size} bytes, {self.version.mark}; "
@@ -208,8 +219,7 @@ class RemoteFile(io.RawIOBase):
             span = _Span(start, stop, found, [])
         else:
             fetcher = self._source.fetcher
-            data = pa.allocate_buffer(stop - start)
-            view = memoryview(data).cast("B")
+            data, view = fetcher.memory.take(stop - start)
             parts = cut([(start, stop)], part=fetcher.options.part_bytes)
             futures = [
                 fetcher.start(self._source.read_into, one, view[one[0] - start : one[1] - start]) for one in parts
@@ -247,7 +257,15 @@ class RemoteFile(io.RawIOBase):
             if rival is not None:
                 rivals.append((part, rival))
         if rivals:
-            _replace(span, rivals)
+            self._replace(span, rivals)
+
+    def _replace(self, span: _Span, rivals: Sequence[tuple[Range, bytearray]]) -> None:
+        """Take what rivals brought, in a new buffer: whom a rival beat may still write into the old one."""
+        whole, view = self._source.fetcher.memory.take(span.stop - span.start)
+        view[:] = memoryview(span.data).cast("B")
+        for (start, stop), rival in rivals:
+            view[start - span.start : stop - span.start] = rival
+        span.data = whole
 
     def _drop(self, starts: Iterable[int]) -> None:
         for first in starts:
@@ -259,13 +277,3 @@ def _ends(size: int) -> list[Range]:
     """The beginning and the end of an object of that many bytes."""
     head = min(_HEAD, size)
     return [one for one in ((0, head), (max(head, size - _EDGE), size)) if one[0] < one[1]]
-
-
-def _replace(span: _Span, rivals: Sequence[tuple[Range, bytearray]]) -> None:
-    """Take what rivals brought, in a new buffer: whom a rival beat may still write into the old one."""
-    whole = pa.allocate_buffer(span.stop - span.start)
-    view = memoryview(whole).cast("B")
-    view[:] = memoryview(span.data).cast("B")
-    for (start, stop), rival in rivals:
-        view[start - span.start : stop - span.start] = rival
-    span.data = whole

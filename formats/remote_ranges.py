@@ -22,10 +22,17 @@ def coalesce(ranges: Iterable[Range], *, gap: int) -> list[Range]:
 
 
 def cut(ranges: Iterable[Range], *, part: int) -> list[Range]:
-    """The ranges in parts of nearly equal length, none longer than `part` bytes, to be fetched side by side."""
-    parts: list[Range] = []
+    """The ranges in parts of about `part` bytes, to be fetched side by side.
+
+    Cuts stand at multiples of `part` in the object, where stores that keep objects in blocks have theirs. A rest at either
+    end that is shorter than a quarter of a part goes with its neighbour: none is longer than one and a half.
+    """
+    least, parts = part // 4, []
     for start, stop in ranges:
-        count = -(-(stop - start) // part)
-        edges = [start + (stop - start) * at // count for at in range(count + 1)]
+        edges = [start, *range((start // part + 1) * part, stop, part), stop]
+        if len(edges) > 2 and edges[1] - start < least:
+            del edges[1]
+        if len(edges) > 2 and stop - edges[-2] < least:
+            del edges[-2]
         parts.extend(zip(edges[:-1], edges[1:], strict=True))
     return parts

@@ -74,6 +74,8 @@ class StageWriter:
                 if not self._rest:
                     return None
                 return self._left(found.gatherer.take(found.slots, found.rows, self._rest), out)
+        if isinstance(piece.found, Scattered) and not self.first and self._last is None:
+            return self._taken_straight(piece.found, out)
         batch = piece.batch()
         if self.first:
             batch = self._run(self.first, batch, rows, self._path_of)
@@ -81,6 +83,16 @@ class StageWriter:
             with self._telling(rows):
                 self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
         return self._left(batch, out)
+
+    def _taken_straight(self, found: Scattered, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
+        """Without stages: from where rows lie to the slot, in one copy."""
+        done = found.gatherer.write(found.slots, found.rows, out)
+        left = {name: into for name, into in out.items() if name not in done}
+        if not left and not self.loose:
+            return None
+        batch = found.gatherer.take(found.slots, found.rows, {*left, *self.loose})
+        copy_into(batch, left)
+        return batch.select(self.loose) if self.loose else None
 
     def _left(self, batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """What the last stage did not write."""

@@ -184,3 +184,41 @@ def test_threads_take_while_one_adds() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["int32", "float16", "float64", "time", "list of fixed", "tensor"])
+def test_rows_written_straight_to_an_array_equal_those_that_are_taken(name: str) -> None:
+    rng = np.random.default_rng(0)
+    plain = {"int32": pa.int32(), "float16": pa.float16(), "float64": pa.float64(), "time": pa.int64()}
+    values = rng.integers(0, 100, (2, 50, 4 if name == "tensor" else 3 if name == "list of fixed" else 1))
+    batches = []
+    for part in values:
+        if name in plain:
+            column = pa.array(part[:, 0].astype(plain[name].to_pandas_dtype()), plain[name]).cast(TYPES[name])
+        else:
+            flat = pa.array(part.reshape(-1).astype(np.float32))
+            column = pa.FixedSizeListArray.from_arrays(flat, part.shape[1])
+            if name == "tensor":
+                column = pa.ExtensionArray.from_storage(TYPES[name], column)
+        batches.append(pa.record_batch({"x": column.slice(3), "text": pa.array(["t"] * 47)}))
+    gatherer = Gatherer(batches[0].schema)
+    for one in batches:
+        gatherer.add(one)
+    slots, rows = rng.integers(0, 2, 31), rng.integers(0, 47, 31)
+    dtype = {"float16": np.float16, "float64": np.float64, "int32": np.int32, "time": np.int64}.get(name, np.float32)
+    shape = {"tensor": (2, 2), "list of fixed": (3,)}.get(name, ())
+    out = np.zeros((31, *shape), dtype)
+    assert gatherer.write(slots, rows, {"x": out}) == {"x"}
+    assert np.array_equal(out, values[slots, rows + 3].astype(dtype).reshape(out.shape))
+
+
+def test_columns_that_cannot_be_written_straight_are_left() -> None:
+    schema = pa.schema([("null", pa.int32()), ("day", pa.date32()), ("flag", pa.bool_()), ("plain", pa.int32())])
+    gatherer = Gatherer(schema)
+    gatherer.add(pa.record_batch([[1, None], pa.array([1, 2], pa.date32()), [True, False], [3, 4]], schema=schema))
+    out = {"null": np.zeros(2, np.int32), "day": np.zeros(2, np.int64), "flag": np.zeros(2, np.bool_)}
+    wanted = {**out, "plain": np.zeros(2, np.int32), "strided": np.zeros((2, 2), np.int32)[:, 0]}
+    slots, rows = np.zeros(2, np.int64), np.array([1, 0])
+    assert gatherer.write(slots, rows, {name: wanted[name] for name in (*out, "plain")}) == {"plain"}
+    assert wanted["plain"].tolist() == [4, 3]
+    assert gatherer.write(slots, rows, {"plain": wanted["strided"]}) == frozenset()

@@ -23,10 +23,25 @@ def test_coalesced_ranges_cover_the_same_and_only_gaps_more(wanted: list[tuple[i
         assert after - before - 1 <= gap
 
 
-@given(ranges, st.integers(1, 7))
-def test_parts_are_the_ranges_again_and_none_is_too_long(wanted: list[tuple[int, int]], part: int) -> None:
+@given(ranges, st.integers(1, 17))
+def test_parts_are_the_ranges_again_and_none_is_much_too_long_or_short(
+    wanted: list[tuple[int, int]], part: int
+) -> None:
     whole = coalesce(wanted, gap=0)
     parts = cut(whole, part=part)
-    assert all(0 < stop - start <= part for start, stop in parts)
+    assert all(0 < stop - start <= 1.5 * part for start, stop in parts)
+    assert all(stop - start >= part // 4 for start, stop in parts if (start, stop) not in whole)
     assert sum(stop - start for start, stop in parts) == sum(stop - start for start, stop in whole)
     assert coalesce(parts, gap=0) == whole
+
+
+@given(ranges, st.integers(1, 17))
+def test_parts_are_cut_where_the_blocks_of_an_object_end(wanted: list[tuple[int, int]], part: int) -> None:
+    whole = coalesce(wanted, gap=0)
+    ends = {edge for one in whole for edge in one}
+    assert all(edge % part == 0 for one in cut(whole, part=part) for edge in one if edge not in ends)
+
+
+def test_a_short_rest_goes_with_its_neighbour() -> None:
+    assert cut([(7, 41)], part=8) == [(7, 16), (16, 24), (24, 32), (32, 41)]
+    assert cut([(6, 34)], part=8) == [(6, 8), (8, 16), (16, 24), (24, 32), (32, 34)]

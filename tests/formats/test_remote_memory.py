@@ -1,0 +1,70 @@
+"""Memory of remote reads is used again when nobody sees it any more, and never before."""
+
+import gc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from forebay.formats.remote_memory import SpanMemory
+
+SIZE = 3 << 20
+
+
+def test_memory_is_used_again_when_its_buffer_is_gone() -> None:
+    memory = SpanMemory()
+    buffer, view = memory.take(SIZE)
+    address, made = buffer.address, memory.made
+    del buffer, view
+    again, _ = memory.take(SIZE - 1000)
+    assert (again.address, memory.made) == (address, made)
+    assert again.size == SIZE - 1000
+
+
+@pytest.mark.parametrize("kept", ["slice", "array", "view", "tensor"])
+def test_memory_that_is_still_seen_is_not_used_again(kept: str) -> None:
+    memory = SpanMemory()
+    buffer, view = memory.take(SIZE)
+    view[:] = bytes([7]) * SIZE
+    held = {
+        "slice": lambda: buffer.slice(64, 1000).slice(0, 8),
+        "array": lambda: pa.Array.from_buffers(pa.uint8(), 8, [None, buffer.slice(128, 8)]).slice(1),
+        "view": lambda: view[5:9],
+        "tensor": lambda: np.frombuffer(buffer, np.uint8)[16:].view(np.uint8)[:4],
+    }[kept]()
+    address = buffer.address
+    del buffer, view
+    gc.collect()
+    other, target = memory.take(SIZE)
+    assert other.address != address
+    target[:] = bytes(SIZE)
+    seen = np.asarray(held) if not isinstance(held, pa.Buffer | memoryview) else np.frombuffer(held, np.uint8)
+    assert (seen == 7).all()
+    del held, seen
+    third, _ = memory.take(SIZE)
+    assert third.address == address
+
+
+def test_what_is_kept_unused_is_bounded_and_the_longest_unused_goes_first() -> None:
+    memory = SpanMemory(kept_bytes=2 * SIZE)
+    taken = [memory.take(SIZE) for _ in range(4)]
+    del taken
+    assert memory.free_bytes == 2 * SIZE
+
+
+def test_a_buffer_much_smaller_than_what_is_free_gets_its_own() -> None:
+    memory = SpanMemory()
+    large = memory.take(4 * SIZE)
+    del large
+    made = memory.made
+    small, _ = memory.take(SIZE)
+    assert memory.made == made + SIZE
+    assert small.size == SIZE
+
+
+def test_short_buffers_ask_the_system_for_nothing() -> None:
+    memory = SpanMemory()
+    buffer, view = memory.take(100)
+    view[:] = b"x" * 100
+    assert buffer.to_pybytes() == b"x" * 100
+    assert memory.made == 0
