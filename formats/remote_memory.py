@@ -51,7 +51,7 @@ class SpanMemory:
         lease = np.frombuffer(memoryview(memory)[:nbytes], np.uint8)
         # a finalizer may run at any point of any thread, also within this class: it takes no lock
         weakref.finalize(lease, self._back.append, memory).atexit = False
-        return pa.py_buffer(lease), memoryview(lease)
+        return pa.py_buffer(lease), lease.data
 
     @property
     def free_bytes(self) -> int:

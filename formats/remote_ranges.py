@@ -27,7 +27,8 @@ def cut(ranges: Iterable[Range], *, part: int) -> list[Range]:
     Cuts stand at multiples of `part` in the object, where stores that keep objects in blocks have theirs. A rest at either
     end that is shorter than a quarter of a part goes with its neighbour: none is longer than one and a half.
     """
-    least, parts = part // 4, []
+    least = part // 4
+    parts: list[Range] = []
     for start, stop in ranges:
         edges = [start, *range((start // part + 1) * part, stop, part), stop]
         if len(edges) > 2 and edges[1] - start < least:
