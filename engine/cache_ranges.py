@@ -9,7 +9,7 @@ from forebay.engine.cache_key import range_key, shard_identity
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
 from forebay.formats.errors import SpecError
-from forebay.formats.remote_file import Version
+from forebay.formats.remote_object import Version
 from forebay.formats.remote_ranges import Range
 from forebay.formats.remote_reads import RemoteReads
 from forebay.formats.source import Source

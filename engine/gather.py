@@ -78,31 +78,6 @@ class Gatherer:
         fields = [self.schema.field(at) for at in chosen]
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=self.schema.metadata))
 
-    def write(
-        self, slots: NDArray[np.int64], rows: NDArray[np.int64], out: Mapping[str, NDArray[Any]]
-    ) -> frozenset[str]:
-        """Copy rows straight to `out[column]` (N, *shape); the columns that were written.
-
-        Those that are left have nulls, vary in length, or are stored in another width than they are wanted in: `take` them.
-        """
-        taken, parts, addresses = [], [], []
-        for name, into in out.items():
-            at = self.schema.get_field_index(name)
-            own = self._parts_of[at]
-            if at in self._slow or len(own) != 1 or self._nullable[own[0]] or not into.flags.c_contiguous:
-                continue
-            memory = self._parts[own[0]]
-            if memory.varies or not memory.width or memory.width * len(rows) != into.nbytes:
-                continue
-            taken.append(name)
-            parts.append(own[0])
-            addresses.append((into.ctypes.data, 0))
-        if taken:
-            width = np.array([self._parts[part].width for part in parts], np.int64)
-            places, nulls = np.array(addresses, np.int64), np.zeros(len(parts), np.int64)
-            kernel.rows_into(self._table, np.array(parts, np.int64), width, slots, rows, places, nulls)
-        return frozenset(taken)
-
     def located(self, column: str, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> ColumnRows | None:
         """Where rows lie; None where they vary in length, may be null, or are not plain memory.
 
@@ -193,6 +168,32 @@ class Gatherer:
         back = np.empty(len(rows), np.int64)
         back[np.concatenate(places)] = np.arange(len(rows))
         return pa.concat_arrays(parts).take(pa.array(back))
+
+
+def copy_rows(
+    gatherer: Gatherer, out: Mapping[str, NDArray[Any]], *, slots: NDArray[np.int64], rows: NDArray[np.int64]
+) -> frozenset[str]:
+    """Copy rows as `Gatherer.take` finds them straight to `out[column]` (N, *shape); the columns that were written.
+
+    Those that are left have nulls, vary in length, or are stored in another width than they are wanted in.
+    """
+    found = {name: _plain_part(gatherer, name, into) for name, into in out.items()}
+    parts = np.array([part for part in found.values() if part is not None], np.int64)
+    if len(parts):
+        width = np.array([gatherer._parts[part].width for part in parts], np.int64)
+        places = np.array([(out[name].ctypes.data, 0) for name, part in found.items() if part is not None], np.int64)
+        kernel.rows_into(gatherer._table, parts, width, slots, rows, places, np.zeros(len(parts), np.int64))
+    return frozenset(name for name, part in found.items() if part is not None)
+
+
+def _plain_part(gatherer: Gatherer, column: str, into: NDArray[Any]) -> int | None:
+    """Number of the plain column whose rows are what `into` takes, byte for byte."""
+    at = gatherer.schema.get_field_index(column)
+    parts = gatherer._parts_of[at]
+    if at in gatherer._slow or len(parts) != 1 or gatherer._nullable[parts[0]] or not into.flags.c_contiguous:
+        return None
+    memory = gatherer._parts[parts[0]]
+    return parts[0] if not memory.varies and memory.width and memory.width * len(into) == into.nbytes else None
 
 
 def _joined(type: pa.DataType, parts: list[pa.Array]) -> pa.Array:

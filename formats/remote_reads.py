@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from forebay.formats.remote_fetch import Fetcher, RemoteOptions
-from forebay.formats.remote_file import RangeCache, RemoteFile, RemoteObject, Version
+from forebay.formats.remote_file import RemoteFile
+from forebay.formats.remote_object import RangeCache, RemoteObject, Version
 from forebay.formats.retry import with_retries
 
 _OBJECTS = 4096

@@ -86,7 +86,11 @@ class StageWriter:
 
     def _taken_straight(self, found: Scattered, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """Without stages: from where rows lie to the slot, in one copy."""
-        done = found.gatherer.write(found.slots, found.rows, out)
+        from forebay.engine.gather import (
+            copy_rows,  # and numba with it, which a process that only runs Python can do without
+        )
+
+        done = copy_rows(found.gatherer, out, slots=found.slots, rows=found.rows)
         left = {name: into for name, into in out.items() if name not in done}
         if not left and not self.loose:
             return None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.engine.gather import Gatherer
+from forebay.engine.gather import Gatherer, copy_rows
 
 TYPES: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -208,7 +208,7 @@ def test_rows_written_straight_to_an_array_equal_those_that_are_taken(name: str)
     dtype = {"float16": np.float16, "float64": np.float64, "int32": np.int32, "time": np.int64}.get(name, np.float32)
     shape = {"tensor": (2, 2), "list of fixed": (3,)}.get(name, ())
     out = np.zeros((31, *shape), dtype)
-    assert gatherer.write(slots, rows, {"x": out}) == {"x"}
+    assert copy_rows(gatherer, {"x": out}, slots=slots, rows=rows) == {"x"}
     assert np.array_equal(out, values[slots, rows + 3].astype(dtype).reshape(out.shape))
 
 
@@ -219,6 +219,6 @@ def test_columns_that_cannot_be_written_straight_are_left() -> None:
     out = {"null": np.zeros(2, np.int32), "day": np.zeros(2, np.int64), "flag": np.zeros(2, np.bool_)}
     wanted = {**out, "plain": np.zeros(2, np.int32), "strided": np.zeros((2, 2), np.int32)[:, 0]}
     slots, rows = np.zeros(2, np.int64), np.array([1, 0])
-    assert gatherer.write(slots, rows, {name: wanted[name] for name in (*out, "plain")}) == {"plain"}
+    assert copy_rows(gatherer, {one: wanted[one] for one in (*out, "plain")}, slots=slots, rows=rows) == {"plain"}
     assert wanted["plain"].tolist() == [4, 3]
-    assert gatherer.write(slots, rows, {"plain": wanted["strided"]}) == frozenset()
+    assert copy_rows(gatherer, {"plain": wanted["strided"]}, slots=slots, rows=rows) == frozenset()

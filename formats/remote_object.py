@@ -1,0 +1,92 @@
+"""A remote object: one version of it, read by ranges, and what of it is kept at hand."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from forebay.formats.errors import StateError
+from forebay.formats.remote_fetch import Fetcher
+from forebay.formats.remote_ranges import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells one content of an object from another."""
+
+    size: int
+    mark: str
+    """Its etag; where the store gives none, its time."""
+
+
+class RangeCache(Protocol):
+    """Where ranges of remote objects are kept on the local disk."""
+
+    def get(self, version: Version, name: str, part: Range) -> pa.Buffer | None: ...
+
+    def put(self, version: Version, name: str, part: Range, data: pa.Buffer) -> None: ...
+
+
+class RemoteObject:
+    """One object of a store, at the version it had when it was first opened. Thread-safe; shared by its files.
+
+    Attributes:
+        edges: its first and last bytes, by where they start: they are read again and again, and kept.
+    """
+
+    def __init__(
+        self, path: str, fetcher: Fetcher, open_handle: Callable[[], tuple[Any, Version]], cache: RangeCache | None
+    ) -> None:
+        self.path, self.fetcher, self._cache = path, fetcher, cache
+        self._open = open_handle
+        self._handle, self.version = open_handle()
+        self.edges: dict[int, pa.Buffer] = {}
+        self._looking = threading.Lock()
+        self._looks, self._last_look, self._seen = 0, 0, self.version
+
+    @property
+    def size(self) -> int:
+        return self.version.size
+
+    def read_into(self, part: Range, target: memoryview) -> int:
+        """One request, straight into memory; the bytes that came."""
+        stream = self._handle.get_stream(part[0], part[1] - part[0])
+        filled = 0
+        while filled < len(target):
+            count = stream.readinto(target[filled:])
+            if not count:
+                break
+            filled += count
+        return filled
+
+    def cached(self, part: Range) -> pa.Buffer | None:
+        return self._cache.get(self.version, self.path, part) if self._cache else None
+
+    def keep(self, part: Range, data: pa.Buffer) -> None:
+        if self._cache:
+            self._cache.put(self.version, self.path, part, data)
+
+    def check_version(self) -> None:
+        """Refuse to go on when the object is no longer the one that was opened.
+
+        Asked after bytes came and before they are used, so that those between two equal answers are of one version. Those
+        who ask while a look is under way share the next one: there are no more looks than round trips, however small the
+        reads are.
+
+        Raises:
+            StateError: it was replaced.
+        """
+        begun = self._looks
+        with self._looking:
+            if self._last_look <= begun:  # none that has ended began after the bytes came
+                self._looks += 1
+                _, self._seen = self._open()
+                self._last_look = self._looks
+            now = self._seen
+        if now != self.version:
+            raise StateError(
+                f"{self.path}: replaced while it was being read (it was {self.version.size} bytes, {self.version.mark}; "
+                f"now {now.size} bytes, {now.mark}); scan the data set again, or write new data under new names"
+            )
