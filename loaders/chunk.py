@@ -1,8 +1,8 @@
 """A chunk: consecutive batches that are prepared in one go, from scheduled reads to filled slots."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from forebay.transforms.batch_mix import BatchTransform
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.transform import Rows
 
+PART_BYTES = 8 << 20
+"""Least bytes of a part of a chunk: to write so many costs a thread far more than to begin."""
 _LOOSE_BYTES = 1024
 """What a row of text or of a list is taken for when chunks of work are sized."""
 
@@ -58,6 +60,14 @@ class Chunk:
         return sum(self.sizes)
 
 
+class Room(NamedTuple):
+    """Where a chunk is written."""
+
+    filled: Filled
+    arrays: dict[str, NDArray[Any]]
+    """Columns of a fixed shape, (rows, *shape)."""
+
+
 class ChunkMaker:
     """Fills slots. Thread-safe.
 
@@ -69,7 +79,7 @@ class ChunkMaker:
 
     def __init__(self, member: Member, spec: FeedSpec, ring: Ring) -> None:
         plan, writer = member.plan, member.writer
-        self._spec, self.ring = spec, ring
+        self._spec, self.ring, self._opaque = spec, ring, plan.opaque
         self._written: dict[str, TensorSpec] = writer.specs
         self.mixers: list[tuple[int, BatchTransform]] = list(plan.batch_transforms)  # type: ignore[arg-type]  # kind "batch"
         self.specs: dict[str, TensorSpec] = dict(writer.specs)
@@ -84,15 +94,34 @@ class ChunkMaker:
             _check_names(spec.ragged.names(self._lists), self._lists, self._names)
         self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024 + _LOOSE_BYTES * len(writer.loose)
 
+    def parts(self, rows: int, threads: int) -> int:
+        """In how many parts threads may fill chunks of so many rows together: one where batches are mixed or laid out when
+        all rows are there, or where the user's functions are to see whole ones."""
+        if self.mixers or self._lists or self._texts or self._opaque:
+            return 1
+        return max(1, min(threads, rows * self.row_bytes // PART_BYTES))
+
+    def room(self, chunk: Chunk) -> Room:
+        """A slot for a chunk, and its columns."""
+        rows = chunk.rows
+        filled = Filled(chunk.sizes, self._names)
+        if not self.specs:
+            return Room(filled, {})
+        slot = self.ring.take(slot_bytes(rows, list(self.specs.values())))
+        filled.slots.append(slot)
+        return Room(filled, {name: slot.column(name, rows, one) for name, one in self.specs.items()})
+
+    def write_rows(self, chunk: Chunk, room: Room, first: int, stop: int) -> None:
+        """Write some rows of a chunk of one data set, in one of its `parts`."""
+        here, work = slice(first, stop), chunk.work[0]
+        arrays = {name: one[here] for name, one in room.arrays.items()}
+        some = replace(chunk, work=[replace(work, positions=work.positions[here])])
+        self._write(some, arrays, np.empty(stop - first, np.uint64))
+
     def make(self, chunk: Chunk) -> Filled:
         """Read, run and lay out a chunk."""
         rows = chunk.rows
-        filled = Filled(chunk.sizes, self._names)
-        arrays: dict[str, NDArray[Any]] = {}
-        if self.specs:
-            slot = self.ring.take(slot_bytes(rows, list(self.specs.values())))
-            filled.slots.append(slot)
-            arrays = {name: slot.column(name, rows, one) for name, one in self.specs.items()}
+        filled, arrays = self.room(chunk)
         changed = [name for name, one in self._written.items() if self.specs.get(name) != one]
         raw = {
             **arrays,

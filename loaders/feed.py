@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.mix import Mixture
-from forebay.engine.ordered import in_order
 from forebay.formats.errors import SchemaError
 from forebay.loaders.batching import Batching, LengthBatching, PlainBatching
 from forebay.loaders.chunk import Chunk, ChunkMaker, Work
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Batch, Filled
+from forebay.loaders.filling import fill_in_order
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.python_pool import PythonPool
 from forebay.loaders.ring import Ring
@@ -61,6 +61,8 @@ class Feed:
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
         self._batches_a_chunk = min(max(1, CHUNK_BYTES // (row_bytes * rows)), _MOST_BATCHES)
+        alone = self._mixture is None
+        self._parts = self._makers[0].parts(self._batches_a_chunk * rows, self._threads) if alone else 1
         self._deliver = deliver or _as_they_are
 
     def order(self, epoch: int) -> EpochOrder:
@@ -75,10 +77,9 @@ class Feed:
             self._processes.start()
         for member in self.members:
             member.begin()
-        make = self._makers[0].make
         chunks = self._chunks(epoch, position, pool)
         try:
-            for batches, untils in self._deliver(self._filled(chunks, make, pool), self._release):
+            for batches, untils in self._deliver(self._filled(chunks, pool), self._release):
                 yield from zip(batches, untils, strict=True)
                 del batches
         finally:
@@ -89,16 +90,16 @@ class Feed:
         for slot in filled.slots:
             self.ring.give_back(slot)
 
-    def _filled(
-        self, chunks: Iterator[Chunk], make: Callable[[Chunk], Filled], pool: ThreadPoolExecutor | None
-    ) -> Iterator[tuple[Filled, list[int]]]:
-        def work(chunk: Chunk) -> tuple[Filled, list[int]]:
-            return make(chunk), chunk.untils
+    def _filled(self, chunks: Iterator[Chunk], pool: ThreadPoolExecutor | None) -> Iterator[tuple[Filled, list[int]]]:
+        maker = self._makers[0]
+
+        def made(chunk: Chunk) -> tuple[Filled, list[int]]:
+            return maker.make(chunk), chunk.untils
 
         if pool is None:
-            yield from map(work, chunks)
+            yield from map(made, chunks)
         else:
-            yield from in_order(pool, work, chunks, ahead=self._threads + 2)
+            yield from fill_in_order(pool, maker, chunks, threads=self._threads, parts=self._parts)
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
         for steps in self.batching.steps(epoch, position, self._batches_a_chunk):

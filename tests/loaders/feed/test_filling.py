@@ -1,0 +1,97 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import forebay as fb
+from forebay import transforms as T
+from forebay.loaders.chunk import PART_BYTES
+from forebay.loaders.filling import fill_in_order
+
+ROWS, WIDTH = 70, 64
+
+
+@pytest.fixture
+def data(tmp_path):
+    values = np.arange(ROWS * WIDTH, dtype=np.float32)
+    wide = pa.FixedSizeListArray.from_arrays(pa.array(values), WIDTH)
+    batch = pa.record_batch({"wide": wide, "at": pa.array(np.arange(ROWS))})
+    with pa.ipc.new_file(str(tmp_path / "rows.arrow"), batch.schema) as sink:
+        for start in range(0, ROWS, 9):
+            sink.write_batch(batch.slice(start, 9))
+    pq.write_table(pa.Table.from_batches([batch]), tmp_path / "rows.parquet", row_group_size=9)
+    return {kind: str(tmp_path / f"rows.{kind}") for kind in ("arrow", "parquet")}
+
+
+def in_parts(loader, parts):
+    """The loader's batches, where each chunk is one batch that is filled in so many parts."""
+    feed = loader._made()
+    feed._parts, feed._batches_a_chunk = parts, 1
+    return list(loader)
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_a_batch_filled_in_parts_is_the_batch_filled_at_once(data, kind, shuffle, parts):
+    options = {"batch_size": 16, "shuffle": shuffle, "seed": 3, "window_rows": 24, "lanes": 2}
+    whole = list(fb.DataLoader(fb.scan(data[kind]), **options))
+    given = in_parts(fb.DataLoader(fb.scan(data[kind]), num_workers=3, **options), parts)
+    assert [one["at"].tolist() for one in given] == [one["at"].tolist() for one in whole]
+    assert all((one["wide"] == other["wide"]).all() for one, other in zip(given, whole, strict=True))
+    assert [len(one["at"]) for one in given] == [16, 16, 16, 16, 6]
+
+
+def test_one_more_slot_than_threads_and_those_that_the_trainer_holds_are_made(data):
+    loader = fb.DataLoader(fb.scan(data["arrow"]).select("wide"), batch_size=8, num_workers=2)
+    feed = loader._made()
+    feed._batches_a_chunk = 1
+    for batch in loader:
+        assert len(batch["wide"])
+    assert feed.ring.made <= 2 + 1 + 1
+
+
+def test_a_bad_row_in_any_part_is_named(tmp_path):
+    values = np.arange(40, dtype=np.int64).astype(object)
+    values[29] = None
+    path = str(tmp_path / "rows.arrow")
+    batch = pa.record_batch({"x": pa.array(list(values), pa.int64())})
+    with pa.ipc.new_file(path, batch.schema) as sink:
+        sink.write_batch(batch)
+    loader = fb.DataLoader(fb.scan(path).apply(T.Modulo("x", divisor=7)), batch_size=20, num_workers=2)
+    with pytest.raises(fb.ForebayError, match=r"fragment 0, row 29, column 'x': null"):
+        in_parts(loader, 2)
+
+
+def test_only_large_chunks_of_plain_columns_are_parted(data):
+    def maker(*transforms):
+        return fb.DataLoader(fb.scan(data["arrow"]).apply(*transforms), batch_size=8, num_workers=2)._made()._makers[0]
+
+    rows = 2 * PART_BYTES // maker().row_bytes + 1
+    assert [maker().parts(one, 4) for one in (1, rows // 2, rows, 2 * rows, 100 * rows)] == [1, 1, 2, 4, 4]
+
+
+def test_batches_that_are_mixed_or_laid_out_are_made_at_once(tmp_path):
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * 48, np.float32)), 48)
+    image = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), (3, 4, 4)), pixels)
+    mixed = pa.record_batch({"image": image, "label": pa.array([0, 1])})
+    text = pa.record_batch({"text": ["a", "b"]})
+    for name, batch in (("text", text), ("mixed", mixed)):
+        path = str(tmp_path / f"{name}.arrow")
+        with pa.ipc.new_file(path, batch.schema) as sink:
+            sink.write_batch(batch)
+        ds = fb.scan(path).apply(*([T.MixUp(2)] if name == "mixed" else []))
+        maker = fb.DataLoader(ds, batch_size=2, num_workers=2)._made()._makers[0]
+        assert maker.parts(1 << 40, 4) == 1
+
+
+def test_a_closed_iteration_leaves_no_thread(data):
+    loader = fb.DataLoader(fb.scan(data["arrow"]), batch_size=8, num_workers=2)
+    feed = loader._made()
+    feed._batches_a_chunk = 1
+    with ThreadPoolExecutor(2) as pool:
+        filled = fill_in_order(pool, feed._makers[0], feed._chunks(0, 0, pool), threads=2, parts=2)
+        assert next(filled)[1] == [8]
+        filled.close()
