@@ -13,6 +13,7 @@ from forebay.transforms.column_names import numeric, retyped, set_columns, textu
 from forebay.transforms.fuse_single import bind_alone
 from forebay.transforms.kernels import integers
 from forebay.transforms.kernels.text import hash_into
+from forebay.transforms.text_column import text_bytes
 from forebay.transforms.transform import Apply, Kind, State
 
 _WHOLE = "text (string, large_string) or a whole number (int8 to int64, uint8 to uint32)"
@@ -70,11 +71,6 @@ class HashCategory:
 def _hashes(column: pa.Array) -> pa.Array:
     """A 64-bit hash of each text; null stays null."""
     out = np.empty(len(column), np.int64)
-    validity, offsets, data = column.buffers()
-    if len(column):
-        kind = np.int64 if pa.types.is_large_string(column.type) else np.int32
-        places = np.frombuffer(offsets, kind)[column.offset : column.offset + len(column) + 1].astype(np.int64)
-        raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-        hash_into(places, raw, out)
+    hash_into(*text_bytes(column), out)
     nulls = np.asarray(column.is_null().to_numpy(zero_copy_only=False)) if column.null_count else None
     return pa.array(out, mask=nulls)

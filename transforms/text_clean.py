@@ -2,19 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
 from forebay.transforms.column_names import TEXT, set_columns, textual, typed
+from forebay.transforms.text_column import text_bytes, text_column, text_room
 from forebay.transforms.transform import Apply, Kind, Rows, State
+from forebay.transforms.unicode_tables import Form, form_tables
 
 
 @dataclass(frozen=True, slots=True)
 class TrimText:
-    """Take white space (Unicode's) off both ends of each text; optionally make inner runs of it one space."""
+    """Take white space off both ends of each text; optionally make inner runs of it one space.
+
+    White space is what Python's `str.isspace` and `\\s` call so.
+    """
 
     columns: tuple[str, ...]
     inner: bool = field(default=False, kw_only=True)
@@ -23,7 +30,7 @@ class TrimText:
     """Whether a text with nothing left becomes null."""
 
     kind: ClassVar[Kind] = "row"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 
@@ -42,9 +49,7 @@ class TrimText:
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
         def trim(column: pa.Array) -> pa.Array:
-            column = pc.utf8_trim_whitespace(column)
-            if self.inner:
-                column = pc.replace_substring_regex(column, r"[\s\p{Z}]+", " ")
+            column = _trimmed(column, inner=self.inner)
             if self.empty_as_null:
                 column = pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
             return column
@@ -57,7 +62,7 @@ class NormalizeUnicode:
     """Bring text into one of Unicode's normal forms (UAX 15), so that equal looking texts are equal."""
 
     columns: tuple[str, ...]
-    form: Literal["NFC", "NFKC", "NFD", "NFKD"] = field(default="NFC", kw_only=True)
+    form: Form = field(default="NFC", kw_only=True)
     """NFC composes accents; NFKC also replaces look-alikes (ligatures, full-width letters), which loses
     distinctions."""
 
@@ -78,7 +83,7 @@ class NormalizeUnicode:
         return _text_schema(self, schema)
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
-        return _on_text(self, schema, lambda column: pc.utf8_normalize(column, self.form))
+        return _on_text(self, schema, lambda column: _normalized(column, self.form))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,43 @@ class FixText:
             return pc.replace_with_mask(column, strange, mended)
 
         return _on_text(self, schema, mend)
+
+
+def _trimmed(column: pa.Array, *, inner: bool) -> pa.Array:
+    from forebay.transforms.kernels.white_space import collapse_into, trimmed_into
+
+    offsets, data = text_bytes(column)
+    starts, stops, made = np.empty(len(column), np.int64), np.empty(len(column), np.int64), np.empty_like(offsets)
+    trimmed_into(offsets, data, starts, stops)
+    buffer, out = text_room(int((stops - starts).sum()))
+    collapse_into(starts, stops, data, inner, made, out)
+    return text_column(column, made, buffer)
+
+
+def _normalized(column: pa.Array, form: Form) -> pa.Array:
+    """Most texts are in the form, and are found to be; of the others most need no more than pairs composed. The rest is
+    the library's."""
+    from forebay.transforms.kernels.unicode_form import check_into, compose_into
+
+    tables = form_tables(form)
+    offsets, data = text_bytes(column)
+    left = np.empty(len(column), np.uint8)
+    check_into(offsets, data, tables.classes, tables.first, left)
+    if not left.any():
+        return column
+    if not len(tables.pairs):
+        return _by_library(column, column, left, form)
+    made = np.empty_like(offsets)
+    buffer, out = text_room(int(offsets[-1] - offsets[0]))
+    compose_into(offsets, data, tables.classes, tables.first, tables.pairs, tables.composed, left, made, out)
+    return _by_library(column, text_column(column, made, buffer), left, form)
+
+
+def _by_library(column: pa.Array, made: pa.Array, left: NDArray[np.uint8], form: Form) -> pa.Array:
+    """`made`, with the rows of `column` that are left normalized by Arrow in their places."""
+    rows = pa.array(left.astype(np.bool_))
+    texts = column.filter(rows)
+    return pc.replace_with_mask(made, rows, pc.utf8_normalize(texts, form)) if len(texts) else made
 
 
 def _text_schema(spec: Any, schema: pa.Schema) -> pa.Schema:

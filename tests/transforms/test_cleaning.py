@@ -167,6 +167,20 @@ def test_drop_duplicates_keeps_the_first_as_polars_does_on_any_split(fragment, c
     assert pl.from_arrow(pa.Table.from_batches([got])).equals(want, null_equal=True)
 
 
+def test_drop_duplicates_compares_texts_nulls_and_bytes_by_their_values():
+    texts = ["a", "b", "a", None, "", None, "a" * 100, "b", "", "a" * 100 + "b"]
+    for kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        batch = pa.RecordBatch.from_pydict({"x": pa.array(texts, pa.string()).cast(kind), "y": range(10)})
+        got = fit_apply(T.DropDuplicates(["x"]), batch, 3)
+        assert got["y"].to_pylist() == [0, 1, 3, 4, 6, 9]
+
+
+def test_drop_duplicates_settles_often_enough_to_keep_few_rows(monkeypatch):
+    monkeypatch.setattr("forebay.transforms.drop_duplicates._LEAST", 50)
+    batch = pa.RecordBatch.from_pydict({"x": np.arange(1000) % 7})
+    assert fit_apply(T.DropDuplicates(["x"]), batch, 20)["x"].to_pylist() == list(range(7))
+
+
 # Cast, ReplaceValues, ValidateRange
 
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64]
