@@ -24,11 +24,19 @@ class WorkUnit:
         return sum(one.nbytes for _, one in self.fragments)
 
 
-def make_units(fragments: Sequence[Fragment], *, target_bytes: int) -> list[WorkUnit]:
-    """Cut `fragments` into units of at least `target_bytes` (the last may be smaller).
+LEAST_BYTES, MOST_BYTES, UNITS = 8_000_000, 64_000_000, 16
+"""Of the input in a unit, where the user leaves its size open: enough units for the threads of a machine, but no small
+shards."""
+
+
+def make_units(fragments: Sequence[Fragment], *, target_bytes: int | None = None) -> list[WorkUnit]:
+    """Cut `fragments` into units of at least `target_bytes` (the last may be smaller); None: a sixteenth of the whole, but 8 to
+    64 MB.
 
     A huge file gives many units, since its fragments are row groups or byte ranges; ten thousand tiny files give few.
     """
+    if target_bytes is None:
+        target_bytes = max(LEAST_BYTES, min(MOST_BYTES, sum(one.nbytes for one in fragments) // UNITS))
     units: list[WorkUnit] = []
     group: list[tuple[int, Fragment]] = []
     size = 0

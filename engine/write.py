@@ -68,7 +68,8 @@ def write(
     if done:
         return make_report(path, done, [], 0, 0, already_done=True)
     store.make_directory(directory)
-    units = make_units(source.fragments(), target_bytes=_size(options.unit_bytes))
+    assert not isinstance(options.unit_bytes, str)
+    units = make_units(source.fragments(), target_bytes=options.unit_bytes)
     run = _Run(source, graph, plan, Target(store, directory, options), progress)
     if not store.local:
         return _write_remote(run, units, identity)
@@ -225,8 +226,3 @@ def _write_remote(run: "_Run", units: list[WorkUnit], identity: str) -> WriteRep
     run.shared.budget.check_end()
     manifest = _finish(run, reports, identity)
     return make_report(run.target.directory, manifest, reports, 0, run.shared.memory.peak)
-
-
-def _size(value: int | str) -> int:
-    assert isinstance(value, int)
-    return value

@@ -20,9 +20,9 @@ class WriteOptions:
     """Most rows in a shard; None leaves it to `max_bytes`."""
     max_bytes: int | str = "256MB"
     """Size at which a shard is closed, as estimated from the rows in memory."""
-    unit_bytes: int | str = "64MB"
+    unit_bytes: int | str | None = None
     """Input bytes of a work unit: what one thread takes at a time, and what a killed run redoes. Each unit writes shards
-    of its own, so a small value gives many small shards."""
+    of its own, so a small value gives many small shards. None: a sixteenth of the input, but 8 to 64 MB."""
     on_bad: OnBad = "quarantine"
     """See `BadRowPolicy`."""
     max_bad: int | float | None = None
