@@ -2,7 +2,8 @@
 
 `python -m forebay.bench.prep_tabular` makes 10 Parquet files of 500,000 rows (13 float32 columns with 10% nulls, 26 int64
 columns, one label), and has each candidate fill nulls with 0, take log1p, standardize by the data's own mean and deviation,
-take the integers modulo 100,000, and write Parquet with zstd again. Each run is a process of its own; runs alternate.
+take the integers modulo 100,000, and write Parquet again with the same settings (`parquet_settings`). Each run is a process of
+its own; runs alternate.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from forebay.bench.parquet_settings import GROUP_ROWS, arrow_settings, polars_settings
 
 FLOATS = [f"f{at:02d}" for at in range(13)]
 INTEGERS = [f"c{at:02d}" for at in range(26)]
@@ -87,7 +90,7 @@ def polars(source: str, target: str) -> None:
     ]
     made = scan.with_columns(*scaled, *[pl.col(name) % MODULUS for name in INTEGERS])
     Path(target).mkdir()
-    made.sink_parquet(f"{target}/out.parquet", compression="zstd", compression_level=1, engine="streaming")
+    made.sink_parquet(f"{target}/out.parquet", engine="streaming", **polars_settings())
 
 
 def pyarrow(source: str, target: str) -> None:
@@ -104,11 +107,9 @@ def pyarrow(source: str, target: str) -> None:
     deviations = np.sqrt(squares / count - means**2)
     Path(target).mkdir()
     schema = pq.read_schema(files[0])
-    with pq.ParquetWriter(
-        f"{target}/out.parquet", schema, compression="zstd", compression_level=1, use_dictionary=False
-    ) as out:
+    with pq.ParquetWriter(f"{target}/out.parquet", schema, **arrow_settings(schema)) as out:
         for path in files:
-            for batch in pq.ParquetFile(path).iter_batches(65_536):
+            for batch in pq.ParquetFile(path).iter_batches(GROUP_ROWS):
                 out.write_batch(_pyarrow_batch(batch, schema, means, deviations))
 
 
@@ -137,11 +138,12 @@ def pandas(source: str, target: str) -> None:
     means = sums / count
     deviations = np.sqrt(squares / count - means**2)
     Path(target).mkdir()
+    settings = arrow_settings(pq.read_schema(files[0]))
     for path in files:
         frame = pd.read_parquet(path)
         frame[FLOATS] = ((np.log1p(frame[FLOATS].fillna(0.0)) - means) / deviations).astype(np.float32)
         frame[INTEGERS] %= MODULUS
-        frame.to_parquet(f"{target}/{path.name}", compression="zstd", index=False)
+        frame.to_parquet(f"{target}/{path.name}", index=False, row_group_size=GROUP_ROWS, **settings)
 
 
 CANDIDATES: dict[str, Callable[[str, str], None]] = {

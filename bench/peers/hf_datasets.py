@@ -18,6 +18,7 @@ from forebay.bench.datasets.images import SQUARE, image_files, image_squares
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.datasets.tokens import LENGTH, open_tokens
 from forebay.bench.job import Job, Loader, PerEpoch
+from forebay.bench.parquet_settings import arrow_settings
 from forebay.bench.peers import samples
 from forebay.bench.peers.packed_text import packed
 from forebay.bench.peers.text_preparation import clean
@@ -175,9 +176,10 @@ def ragged_text(job: Job, *, workers: int) -> Loader:
     return _torch_loader(data, job.batch or text_workload.BATCH, workers, _pack)
 
 
-def _write_zstd(data: Any, target: str) -> None:
-    """Its own to_parquet has no zstd."""
-    with pq.ParquetWriter(f"{target}/out.parquet", data.features.arrow_schema, compression="zstd") as out:
+def _write_parquet(data: Any, target: str) -> None:
+    """Its own to_parquet takes none of these settings."""
+    schema = data.features.arrow_schema
+    with pq.ParquetWriter(f"{target}/out.parquet", schema, **arrow_settings(schema)) as out:
         for table in data.with_format("arrow").iter(65_536):
             out.write_table(table)
 
@@ -222,7 +224,7 @@ def prep_tabular(job: Job, *, processes: int) -> Loader:
         std = np.sqrt(np.array([sums[f"{name}_squares"].sum() for name in FLOATS]) / rows - mean**2)
         Path(target).mkdir(parents=True)
         made = data.map(Scale(mean, std), remove_columns=data.column_names, **how)
-        _write_zstd(made, target)
+        _write_parquet(made, target)
         shutil.rmtree(cache)
 
     return prepared(job, work)
@@ -263,7 +265,7 @@ def prep_text(job: Job, *, processes: int) -> Loader:
             First(), input_columns="text", batched=True, load_from_cache_file=False, new_fingerprint="first"
         )
         Path(target).mkdir(parents=True)
-        _write_zstd(made, target)
+        _write_parquet(made, target)
         shutil.rmtree(cache)
 
     return prepared(job, work)

@@ -11,6 +11,7 @@ import numpy as np
 from forebay.bench.datasets.images import image_files
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files
 from forebay.bench.job import Job, Loader, PerEpoch
+from forebay.bench.parquet_settings import arrow_settings
 from forebay.bench.peers.samples import batches_of, permuted
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import python as python_workload
@@ -139,20 +140,19 @@ def python(job: Job, *, processes: int) -> Loader:
 
 
 def prep_text(job: Job, *, threads: int) -> Loader:
-    """Bare Parquet: row groups decoded and encoded again with zstd, nothing between."""
+    """Bare Parquet: row groups decoded and encoded again as the others write them, nothing between."""
     return prep_tabular(job, threads=threads)
 
 
 def prep_tabular(job: Job, *, threads: int) -> Loader:
-    """Bare Parquet: row groups decoded and encoded again with zstd, nothing between."""
+    """Bare Parquet: row groups decoded and encoded again as the others write them, nothing between."""
     import pyarrow.parquet as pq
 
     def convert(path: str) -> int:
         file = pq.ParquetFile(path)
         job.prepared_path.mkdir(parents=True, exist_ok=True)
         target = job.prepared_path / f"limit-{os.path.basename(path)}"
-        how = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
-        with pq.ParquetWriter(target, file.schema_arrow, **how) as out:
+        with pq.ParquetWriter(target, file.schema_arrow, **arrow_settings(file.schema_arrow)) as out:
             for at in range(file.num_row_groups):
                 out.write_table(file.read_row_group(at, use_threads=False))
         return int(file.metadata.num_rows)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import ray
 import ray.data
 import torch
@@ -13,6 +14,7 @@ from ray.data import SaveMode
 from forebay.bench.datasets.images import image_files
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.job import Job, Loader, PerEpoch
+from forebay.bench.parquet_settings import arrow_settings
 from forebay.bench.peers import samples
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import tabular as table_workload
@@ -93,6 +95,7 @@ def prep_tabular(job: Job, *, cpus: int) -> Loader:
             return {**columns, **{name: sparse[:, at] for at, name in enumerate(INTEGERS)}, "label": label}
 
         made = data.map_batches(scale, batch_format="pyarrow", batch_size=65_536)
-        made.write_parquet(target, compression="zstd", mode=SaveMode.OVERWRITE)
+        settings = arrow_settings(pq.read_schema(table_files(Path(source))[0]))
+        made.write_parquet(target, mode=SaveMode.OVERWRITE, **settings)
 
     return prepared(job, work)

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, MODULUS
 from forebay.bench.job import Job, Loader
+from forebay.bench.parquet_settings import PAGE_BYTES, ZSTD_LEVEL
 from forebay.bench.peers.preparation import prepared
 
 
@@ -16,6 +17,9 @@ def prep_tabular(job: Job, *, cpus: int) -> Loader:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.memory", "4g")
         .config("spark.sql.parquet.compression.codec", "zstd")
+        .config("spark.hadoop.parquet.compression.codec.zstd.level", str(ZSTD_LEVEL))
+        .config("spark.hadoop.parquet.enable.dictionary", "false")
+        .config("spark.hadoop.parquet.page.size", str(PAGE_BYTES))
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")

@@ -6,6 +6,7 @@ from typing import Any
 
 from forebay.bench.datasets.documents import LEAST
 from forebay.bench.job import Job, Loader
+from forebay.bench.parquet_settings import TEXT_GROUP_ROWS, arrow_settings, polars_settings
 from forebay.bench.peers.preparation import prepared
 
 _SPACE = r"\s+"
@@ -23,7 +24,7 @@ def polars(source: str, target: str) -> None:
         .unique(subset="text", keep="any")
     )
     Path(target).mkdir()
-    made.sink_parquet(f"{target}/out.parquet", compression="zstd", compression_level=1, engine="streaming")
+    made.sink_parquet(f"{target}/out.parquet", engine="streaming", **polars_settings(TEXT_GROUP_ROWS))
 
 
 def pyarrow(source: str, target: str) -> None:
@@ -44,24 +45,21 @@ def pyarrow(source: str, target: str) -> None:
     codes = whole["text"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first = np.unique(codes, return_index=True)
     Path(target).mkdir()
-    pq.write_table(
-        whole.take(np.sort(first)),
-        f"{target}/out.parquet",
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=False,
-    )
+    settings = {"row_group_size": TEXT_GROUP_ROWS, **arrow_settings(whole.schema)}
+    pq.write_table(whole.take(np.sort(first)), f"{target}/out.parquet", **settings)
 
 
 def pandas(source: str, target: str) -> None:
     """Vectorized string methods, which are loops in C or Python."""
     import pandas as pd
+    import pyarrow as pa
 
     frame = pd.concat([pd.read_parquet(path) for path in sorted(Path(source).glob("*.parquet"))])
     frame["text"] = frame["text"].str.normalize("NFC").str.replace(_SPACE, " ", regex=True).str.strip()
     frame = frame[frame["text"].str.len() >= LEAST].drop_duplicates("text")
     Path(target).mkdir()
-    frame.to_parquet(f"{target}/out.parquet", compression="zstd", index=False)
+    settings = arrow_settings(pa.schema([("number", pa.int64()), ("text", pa.string())]))
+    frame.to_parquet(f"{target}/out.parquet", index=False, row_group_size=TEXT_GROUP_ROWS, **settings)
 
 
 def prep_text(job: Job, *, how: str) -> Loader:
