@@ -1,7 +1,7 @@
 """Cleaning of text beside what users write with pyarrow, Polars and Python: `python -m forebay.bench.text_kernels [--quick]`.
 
-The documents of `prep_text` (about 150 words, some letters with accents, three documents in ten with accents taken apart, odd white
-space), one thread. All take turns, results are compared, figures are medians of CPU time.
+The documents of `prep_text` (about 150 words, some letters with accents, three documents in ten with accents taken apart, odd
+white space), one thread. All take turns, results are compared, figures are medians of CPU time.
 """
 
 import argparse
