@@ -5,8 +5,8 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -186,23 +186,26 @@ class _Window:
             return
         with self._lock:
             joined = self._joined
-        slots, inside, ids = self._located(joined, positions)
         in_one_run = isinstance(places, slice) and consecutive(positions)
         if order.shuffle != "none" or order.selection.kept or not isinstance(places, slice) or not in_one_run:
-            yield Piece(Scattered(joined.gatherer, slots, inside), ids, places)
+            slots, inside, ids = self._located(joined, positions)
+            with self._lock:
+                gatherer = joined.gatherer
+            yield Piece(Scattered(gatherer, slots, inside), ids, places)
             return
         done = 0
-        while done < len(ids):  # the rows lie one behind another: nothing needs to be copied
-            batch, first = joined.gatherer.batches[int(slots[done])], int(inside[done])
-            count = min(batch.num_rows - first, len(ids) - done)
-            end = done + count
-            yield Piece(batch.slice(first, count), ids[done:end], slice(places.start + done, places.start + end))
-            done = end
+        while done < len(positions):  # the rows lie one behind another: nothing is copied, nor looked up row by row
+            slots, inside, ids = self._located(joined, positions[done : done + 1])
+            batch, first = joined.batches[int(slots[0])], int(inside[0])
+            count = min(batch.num_rows - first, len(positions) - done)
+            here = slice(places.start + done, places.start + done + count)
+            yield Piece(batch.slice(first, count), ids[0] + np.arange(count, dtype=np.uint64), here)
+            done += count
 
     @cached_property
     def _gathered(self) -> bool:
         """Whether rows are put in order all at once; wide ones are taken from where they lie, without that copy."""
-        batches = self._joined.gatherer.batches if self._rows.share else []
+        batches = self._joined.batches if self._rows.share else []
         rows = sum(one.num_rows for one in batches)
         return rows > 0 and sum(one.nbytes for one in batches) < _WIDE * rows
 
@@ -231,10 +234,10 @@ class _Window:
             for first, batch in load.take(self._rows._stored(read)):
                 found[read.place << ROW_BITS | first] = batch  # two lanes may have parts of one fragment
             del self._loads[0]
-        gatherer, starts = Gatherer(self._rows._plan.source_schema), sorted(found)
-        for start in starts:
-            gatherer.add(found.pop(start))
-        return _Joined(gatherer, np.array(starts, np.int64))
+        starts = sorted(found)
+        joined = _Joined(self._rows._plan.source_schema, [found[one] for one in starts], np.array(starts, np.int64))
+        found.clear()
+        return joined
 
     @cached_property
     def _shuffled(self) -> tuple[Gatherer, NDArray[np.uint64]]:
@@ -251,12 +254,22 @@ class _Window:
         return gatherer, ids
 
 
-class _Joined(NamedTuple):
+@dataclass(frozen=True)
+class _Joined:
     """A window's record batches."""
 
-    gatherer: Gatherer
+    schema: pa.Schema
+    batches: list[pa.RecordBatch]
     starts: NDArray[np.int64]
     """(K,) place of each in the reading order and its first row, as one number (`place << ROW_BITS | row`), ascending."""
+
+    @cached_property
+    def gatherer(self) -> Gatherer:
+        """What takes rows from anywhere in them."""
+        gatherer = Gatherer(self.schema)
+        for batch in self.batches:
+            gatherer.add(batch)
+        return gatherer
 
 
 def _taken(
