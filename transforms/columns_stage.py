@@ -183,8 +183,8 @@ class _Program:
     def __init__(self, lanes: list[Lane]) -> None:
         flat = [one for lane in lanes for one in lane.instructions]
         self.code = np.array([one.code for one in flat], np.int64)
-        self.f = np.zeros((len(flat), 3), np.float64)
-        self.i = np.zeros((len(flat), 4), np.int64)
+        self.f = np.zeros((len(flat), kernel.F_SIZE), np.float64)
+        self.i = np.zeros((len(flat), kernel.I_SIZE), np.int64)
         self._tables = [one.table for one in flat]  # what `i` points to
         for row, one in enumerate(flat):
             self.f[row, : len(one.f)] = one.f

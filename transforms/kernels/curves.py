@@ -32,8 +32,7 @@ _F = (1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.4875361290850
 
 GROUP = 64
 """Values that are looked up side by side."""
-_ONE, _HALF, _ZERO = np.float32(1), np.float32(0.5), np.float32(0)
-_INF, _NAN = np.float32(np.inf), np.float32(np.nan)
+_ONE, _HALF = np.float32(1), np.float32(0.5)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _P = tuple(
     np.float32(one)
@@ -96,13 +95,13 @@ def _float(typingctx, value):
 
 
 @njit(inline="always")
-def _log1p(v, short):
-    """log(1 + v) without branches, so that it runs on whole vectors; within 2 units in the last place of a double.
+def _log1p_finite(v, u, short):
+    """log(u) for u = 1 + v, above 0 and finite, without branches, so that it runs on whole vectors; within 2 units in the
+    last place of a double.
 
     1 + v = 2^k (1 + f) with 1 + f near 1, the bits that 1 + v lost put back into f; log(1 + f) by the series of
     atanh(f / (2 + f)). `short` ends the series where a float32 does not see the rest (1e-10).
     """
-    u = 1.0 + v
     k = (_bits(u) - 0x3FE6A09E667F3BCD) >> 52
     lost = (v - (u - 1.0)) * _float((1023 - min(k, 1000)) << 52)
     f = (_float(_bits(u) - (k << 52)) - 1.0) + lost
@@ -115,9 +114,20 @@ def _log1p(v, short):
     w = 1 / 5.0 + z * (1 / 7.0 + z * (1 / 9.0 + z * w))
     series = 2.0 * s + 2.0 * s * (z * (1 / 3.0 + z * w))
     power = _float(k + 0x4338000000000000) - 6755399441055744.0  # int to double, without an instruction AVX2 lacks
-    found = power * 0.6931471805599453 + series
+    return power * 0.6931471805599453 + series
+
+
+@njit(inline="always")
+def _limits(v, u, found):
+    """Logarithm of u = 1 + v where that is finite, infinite, 0, below 0 or NaN."""
     found = found if u < math.inf else v
     return found if u > 0.0 else (-math.inf if u == 0.0 else math.nan)
+
+
+@njit(inline="always")
+def _log1p(v, short):
+    u = 1.0 + v
+    return _limits(v, u, _log1p_finite(v, u, short))
 
 
 @njit(inline="always")
@@ -142,14 +152,18 @@ def _expm1(y, short):
 def _log1p_single(x, y):
     """The same in float32 throughout, within 2 units in the last place.
 
-    log(1 + f) = f - f^2 / 2 + f^3 P(f); P was fitted to the least relative error (2^-27) by Lawson's iteration.
+    log(1 + f) = f - f^2 / 2 + f^3 P(f); P was fitted to the least relative error (2^-27) by Lawson's iteration. What has no
+    finite logarithm is seen by the greatest of all bit patterns, less 1 (so that 0 is the greatest), and put right in a
+    second pass: three comparisons and choices for each value would make up a third of the whole (bench.kernels).
     """
+    greatest = np.uint32(0)
     for i in range(x.size):
         v = x[i]
         u = _ONE + v
-        k = np.int32((_bits32(u) - np.int32(0x3F3504F3)) & np.int32(-0x800000))  # the exponent, in place
+        bits = _bits32(u)
+        k = np.int32((bits - np.int32(0x3F3504F3)) & np.int32(-0x800000))  # the exponent, in place
         scale = _float32(np.int32(0x3F800000 - min(k, np.int32(0x3F000000))))
-        f = _fma32(v - (u - _ONE), scale, _float32(np.int32(_bits32(u) - k)) - _ONE)
+        f = _fma32(v - (u - _ONE), scale, _float32(np.int32(bits - k)) - _ONE)
         w = _P[0]
         w = _fma32(w, f, _P[1])
         w = _fma32(w, f, _P[2])
@@ -161,15 +175,23 @@ def _log1p_single(x, y):
         w = _fma32(w, f, -_HALF)
         power = np.float32(np.int32(k >> np.int32(23)))
         found = f + _fma32(f * f, w, power * _LN2_LOW)
-        found = _fma32(power, _LN2_HIGH, found)
-        found = found if u < _INF else v
-        y[i] = found if u > _ZERO else (-_INF if u == _ZERO else _NAN)
+        y[i] = _fma32(power, _LN2_HIGH, found)
+        greatest = max(greatest, np.uint32(bits - np.int32(1)))
+    if greatest >= np.uint32(0x7F7FFFFF):
+        for i in range(x.size):
+            y[i] = _limits(x[i], _ONE + x[i], y[i])
 
 
 @njit(error_model="numpy")
 def _log1p_double(x, y):
+    greatest = np.uint64(0)
     for i in range(x.size):
-        y[i] = _log1p(x[i], False)
+        u = 1.0 + x[i]
+        y[i] = _log1p_finite(x[i], u, False)
+        greatest = max(greatest, np.uint64(_bits(u) - 1))
+    if greatest >= np.uint64(0x7FEFFFFFFFFFFFFF):
+        for i in range(x.size):
+            y[i] = _limits(x[i], 1.0 + x[i], y[i])
 
 
 @njit(error_model="numpy", inline="always")
