@@ -3,7 +3,12 @@
     python -m forebay.bench.kernels [--quick] [--rows N] [--rounds N] [--json PATH]
 
 Time is the thread's own (CPU seconds); ratios are those of runs that follow one another, the median of the rounds. Bandwidth is
-that of numpy copying an array of the same length, bytes read and bytes written, measured after each kernel.
+that of numpy copying an array of the same length, bytes read and bytes written, measured beside each kernel. Before each run the
+caches are filled with something else, and who begins changes from round to round: nobody finds the column in the cache since
+another has just read it.
+
+"Most possible" is how many times as fast as the reference a bare copy of as many bytes was. Where it is below the promise, the
+reference is held by the memory itself, and nothing that reads the column and writes the result can keep the promise.
 """
 
 import argparse
@@ -19,6 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from forebay.bench.kernel_cases import Case, cases
+
+_OTHER = 96 << 20
+"""Bytes that fill the caches between runs: three times the last level of the machines that this was measured on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -40,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def measure(todo: list[Case], rows: int, rounds: int) -> dict[str, Any]:
     """Seconds of each case, its reference and a bare copy, round by round."""
     source, target = np.ones(rows, np.float32), np.zeros(rows, np.float32)
+    other = np.zeros(min(8 * rows, _OTHER), np.uint8)
     spent = np.zeros((rounds, len(todo), 3))
     """Seconds of ours, the reference and the copy: neighbours in time, since other work on the machine comes and goes."""
     for one in todo:  # the first runs compile, and touch the pages of what they write
@@ -47,10 +56,15 @@ def measure(todo: list[Case], rows: int, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         for at, one in enumerate(todo):
             runs = (one.ours, one.reference, lambda: np.copyto(target, source))
-            spent[number, at] = [_seconds(run) for run in runs]
+            for turn in range(3):
+                which = (turn + number) % 3
+                other += 1
+                spent[number, at, which] = _seconds(runs[which])
     ours, theirs, copies = spent[:, :, 0], spent[:, :, 1], spent[:, :, 2]
     copied = 2 * source.nbytes / copies
-    moved = np.array([one.nbytes for one in todo]) / ours
+    nbytes = np.array([one.nbytes for one in todo])
+    possible = theirs / (nbytes / copied)
+    moved = nbytes / ours
     table = [
         {
             "name": one.name,
@@ -59,6 +73,7 @@ def measure(todo: list[Case], rows: int, rounds: int) -> dict[str, Any]:
             "rows": one.rows,
             "ns_per_row": float(np.median(ours[:, at])) / one.rows * 1e9,
             "times_reference": float(np.median(theirs[:, at] / ours[:, at])),
+            "most_possible": float(np.median(possible[:, at])),
             "share_of_bandwidth": float(np.median(moved[:, at] / copied[:, at])),
         }
         for at, one in enumerate(todo)
@@ -80,7 +95,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def _print(found: dict[str, Any]) -> None:
     table = Table(title=f"one thread; a bare copy moves {found['copy_bytes_per_s'] / 1e9:.1f} GB/s (read and written)")
-    for heading in ("kernel", "ns a row", "against", "times as fast", "of the bandwidth", "promised"):
+    for heading in ("kernel", "ns a row", "against", "times as fast", "most possible", "of the bandwidth", "promised"):
         table.add_column(heading, justify="left" if heading in ("kernel", "against") else "right")
     for one in found["kernels"]:
         promised = "3x, 70 %" if one["kind"] == "move" else "3x" if one["reference"] != "forebay, unfused" else ""
@@ -89,10 +104,16 @@ def _print(found: dict[str, Any]) -> None:
             f"{one['ns_per_row']:.2f}",
             one["reference"],
             f"{one['times_reference']:.1f}",
+            f"{one['most_possible']:.1f}",
             f"{one['share_of_bandwidth']:.0%}",
             promised,
         )
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    console.print(
+        "Most possible: times as fast as the reference that a bare copy of as many bytes, read and written, was in the same "
+        "rounds. Where it is below 3, the reference is held by the memory, and three times is out of reach."
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from forebay.bench.kernels import main
 
 
@@ -10,6 +12,18 @@ def test_the_table_names_each_kernel_with_its_reference_and_the_bandwidth(capsys
     assert json.loads((tmp_path / "k.json").read_text()) == found
     names = [one["name"] for one in found["kernels"]]
     assert "Log1p float32" in names and "ShiftTokens, shuffled rows of 2,048" in names
-    assert {one["reference"] for one in found["kernels"]} == {"numpy", "scikit-learn", "pyarrow", "forebay, unfused"}
+    assert {one["reference"] for one in found["kernels"]} == {
+        "numpy",
+        "numpy, out=",
+        "scikit-learn",
+        "pyarrow",
+        "forebay, unfused",
+    }
     assert all(one["times_reference"] > 0 and one["share_of_bandwidth"] > 0 for one in found["kernels"])
-    assert "of the bandwidth" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "of the bandwidth" in text and "most possible" in text
+
+
+def test_the_most_possible_is_what_a_copy_of_as_many_bytes_would_be():
+    for one in main(["--rows", str(1 << 15), "--rounds", "1"])["kernels"]:
+        assert one["most_possible"] == pytest.approx(one["times_reference"] / one["share_of_bandwidth"])
