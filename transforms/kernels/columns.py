@@ -289,11 +289,15 @@ def _wide(kind):
 
 
 @njit
-def _length(column, gather):
-    """Rows of a block: a whole tile where the source becomes the destination in one loop, with nothing in between."""
+def _length(column, codes, gather):
+    """Rows of a block: a whole tile where the source becomes the destination in one loop, with nothing in between.
+
+    A called function may go over a block twice, so its blocks stay in the first-level cache.
+    """
     row = _view(column, NULLS + 1, np.int64)
+    first, count = row[FIRST], row[LAST] - row[FIRST]
     direct = _wide(row[SRC_TYPE]) and _wide(row[DST_TYPE]) and row[DST_STEP] == 1 and row[VALID] == 0 and not gather
-    return TILE if direct and row[LAST] - row[FIRST] <= 1 else BLOCK
+    return TILE if direct and (count == 0 or (count == 1 and _view(codes, FAR, np.int64)[first] != CALL)) else BLOCK
 
 
 @njit
@@ -363,7 +367,7 @@ def run_columns_into(table_CF, code_P, f_PK, i_PK, take_N, gather, n, calls_3, s
         end = min(tile + TILE, n)
         for c in range(table_CF.shape[0]):
             column = table + c * 8 * (NULLS + 1)
-            length = _length(column, gather)
+            length = _length(column, code, gather)
             for start in range(tile, end, length):
                 take, bad = (takes + 8 * start if gather else 0), (marks + start if marks else 0)
                 failed = _block(column, code, f, i, take, start, min(length, end - start), area, bad, calls)

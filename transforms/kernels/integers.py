@@ -17,17 +17,14 @@ def _modulo(x, y, d):
     The quotient is found in double precision where that is within one of the true one: a vector unit divides no
     integers, so this is several times faster than the % operator.
     """
-    high = np.int64(0)
+    high, inverse = np.int64(0), 1.0 / d
     for i in range(x.size):
-        high |= np.int64(x[i]) ^ (np.int64(x[i]) >> 63)
-    if high < 1 << 51:
-        inverse = 1.0 / d
-        for i in range(x.size):
-            v = np.int64(x[i])
-            r = v - np.int64(math.floor(np.float64(v) * inverse)) * d
-            r = r + d if r < 0 else r
-            y[i] = r - d if r >= d else r
-    else:
+        v = np.int64(x[i])
+        high |= v ^ (v >> 63)
+        r = v - np.int64(math.floor(np.float64(v) * inverse)) * d
+        r = r + d if r < 0 else r
+        y[i] = r - d if r >= d else r
+    if high >= 1 << 51:
         for i in range(x.size):
             y[i] = np.int64(x[i]) % d
 
