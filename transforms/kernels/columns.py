@@ -66,6 +66,17 @@ def _view(address, m, kind):
 
 
 @njit
+def _size(kind):
+    return 8 if kind in (I64, F64) else 4
+
+
+@njit
+def _wide(kind):
+    """Whether values of a type are worked on as they are stored."""
+    return kind >= I64 or kind == I32
+
+
+@njit
 def _copy(x, y, m, read, write):
     source, into = _view(x, m, read), _view(y, m, write)
     for i in range(m):
@@ -82,53 +93,37 @@ def _gather(address, take, m, x, kind):
 @njit
 def _load(address, kind, take, start, m, into, load_narrow):
     """A block to scratch memory: gathered from the rows at `take`, or (address 0) narrow values in order."""
-    if kind == F32:
-        _gather(address, take, m, into, np.float32)
-    elif kind == I64:
-        _gather(address, take, m, into, np.int64)
-    elif kind == F64:
-        _gather(address, take, m, into, np.float64)
-    elif kind == I32:
-        _gather(address, take, m, into, np.int32)
-    else:
+    if not _wide(kind):
         _call(load_narrow, address, kind, start, take, m, into, 0)
+    elif _size(kind) == 8:
+        _gather(address, take, m, into, np.int64)
+    else:
+        _gather(address, take, m, into, np.int32)
 
 
 @njit
 def _spread(x, m, out, step, kind):
     if step == 1:
         _copy(x, out, m, kind, kind)
-        return
-    source, into = _view(x, m, kind), _view(out, m * step, kind)
-    for i in range(m):
-        into[i * step] = source[i]
+    else:
+        for i in range(m):
+            _view(out, m * step, kind)[i * step] = _view(x, m, kind)[i]
 
 
 @njit
 def _store(address, kind, start, step, x, m, store_narrow):
     # views begin at the block and have its length: with an offset in the index LLVM does not vectorize the loop
-    into = address + start * step * _size(kind)
-    if kind == F32:
-        _spread(x, m, into, step, np.float32)
-    elif kind == I64:
-        _spread(x, m, into, step, np.int64)
-    elif kind == F64:
-        _spread(x, m, into, step, np.float64)
-    elif kind == I32:
-        _spread(x, m, into, step, np.int32)
-    else:
+    if not _wide(kind):
         _call(store_narrow, address, kind, start, step, m, x, 0)
-
-
-@njit
-def _size(kind):
-    return 8 if kind in (I64, F64) else 4
+    elif _size(kind) == 8:
+        _spread(x, m, address + 8 * start * step, step, np.int64)
+    else:
+        _spread(x, m, address + 4 * start * step, step, np.int32)
 
 
 @njit
 def _clip(x, y, m, low, high, kind):
-    source, into = _view(x, m, kind), _view(y, m, kind)
-    least, most = kind(low), kind(high)
+    source, into, least, most = _view(x, m, kind), _view(y, m, kind), kind(low), kind(high)
     for i in range(m):
         v = source[i]
         v = least if v < least else v
@@ -155,7 +150,7 @@ def _fill_all(x, y, m, value, mask, masked, kind):
 
 @njit
 def _scale(x, y, m, f, read, write):
-    source, into, p = _view(x, m, read), _view(y, m, write), _view(f, 3, np.float64)
+    source, into, p = _view(x, m, read), _view(y, m, write), _view(f, F_SIZE, np.float64)
     minus, times, plus = p[0], p[1], p[2]
     for i in range(m):
         into[i] = (np.float64(source[i]) - minus) * times + plus
@@ -220,9 +215,11 @@ def _change(x, m, kind, code, low, high, y):
 
 
 @njit
-def _step(x, y, m, code, p, mask, masked, bad, kind):
-    """One instruction on a block of one type; its parameters p are in that type's domain."""
-    if code == FILL_NULL:
+def _step(x, y, m, code, f, p, mask, masked, bad, kind, scaled):
+    """One instruction on a block of one type; its parameters p are in that type's domain, f are floating."""
+    if code == AFFINE:
+        _scale(x, y, m, f, kind, scaled)
+    elif code == FILL_NULL:
         _fill_null(x, y, m, p[0], mask, kind)
     elif code == FILL_ALL:
         _fill_all(x, y, m, p[0], mask, masked, kind)
@@ -236,26 +233,16 @@ def _step(x, y, m, code, p, mask, masked, bad, kind):
 @njit
 def _run(x, y, m, kind, code, f, i_, mask, masked, bad):
     """One instruction on m values of a type at x, to y. Addresses, not arrays, are handed on: an array is seven words."""
-    if code == AFFINE:
-        if kind == F32:
-            _scale(x, y, m, f, np.float32, np.float32)
-        elif kind == F64:
-            _scale(x, y, m, f, np.float64, np.float64)
-        elif kind == I64:
-            _scale(x, y, m, f, np.int64, np.float32)
-        else:
-            _scale(x, y, m, f, np.int32, np.float32)
-        return 0
-    p, q = _view(f, 3, np.float64), _view(i_, 4, np.int64)
+    p, q = _view(f, F_SIZE, np.float64), _view(i_, I_SIZE, np.int64)
     if code == CALL:
         return _call(q[0], x, y, _size(kind), m, q[1], q[2], q[3])
     if kind == F32:
-        return _step(x, y, m, code, p, mask, masked, bad, np.float32)
+        return _step(x, y, m, code, f, p, mask, masked, bad, np.float32, np.float32)
     if kind == F64:
-        return _step(x, y, m, code, p, mask, masked, bad, np.float64)
+        return _step(x, y, m, code, f, p, mask, masked, bad, np.float64, np.float64)
     if kind == I64:
-        return _step(x, y, m, code, q, mask, masked, bad, np.int64)
-    return _step(x, y, m, code, q, mask, masked, bad, np.int32)
+        return _step(x, y, m, code, f, q, mask, masked, bad, np.int64, np.float32)
+    return _step(x, y, m, code, f, q, mask, masked, bad, np.int32, np.float32)
 
 
 @njit
@@ -265,9 +252,8 @@ def _nulls_to_nan(x, y, m, kind, mask, bad):
     elif kind == F64:
         _fill_null(x, y, m, np.nan, mask, np.float64)
     elif bad:
-        marks, valid = _view(bad, m, np.uint8), _view(mask, m, np.uint8)
         for i in range(m):
-            marks[i] |= valid[i] == 0
+            _view(bad, m, np.uint8)[i] |= _view(mask, m, np.uint8)[i] == 0
     return 0 if kind >= F32 else -1
 
 
@@ -283,35 +269,25 @@ def _last(row, code, masked):
 
 
 @njit
-def _wide(kind):
-    """Whether values of a type are worked on as they are stored."""
-    return kind >= I64 or kind == I32
-
-
-@njit
 def _length(column, codes, gather):
-    """Rows of a block: a whole tile where the source becomes the destination in one loop, with nothing in between.
-
-    A called function may go over a block twice, so its blocks stay in the first-level cache.
-    """
+    """Rows of a block: a whole tile where one loop leads from the source to the destination. A called function may go over
+    a block twice, so its blocks stay in the first-level cache."""
     row = _view(column, NULLS + 1, np.int64)
     first, count = row[FIRST], row[LAST] - row[FIRST]
     direct = _wide(row[SRC_TYPE]) and _wide(row[DST_TYPE]) and row[DST_STEP] == 1 and row[VALID] == 0 and not gather
-    return TILE if direct and (count == 0 or (count == 1 and _view(codes, FAR, np.int64)[first] != CALL)) else BLOCK
+    one = count == 0 or (count == 1 and _view(codes, FAR, np.int64)[first] != CALL)
+    return TILE if direct and one else BLOCK
 
 
 @njit
 def _block(column, codes, fs, is_, take, start, m, area, bad, calls):
-    """One block of one column. Returns 0, or which instruction found bad rows first (from 1), or -1 for nulls left.
-
-    `column`: address of its fields; `codes`, `fs`, `is_`: of all instructions and their parameters; `take`: of the block's
-    row indices, 0 if in order; `bad`: of its marks, 0 if none are wanted; `calls`: of the addresses of functions.
-    """
+    """One block of one column, whose fields lie at `column`. Returns 0, or which instruction found bad rows first (from 1),
+    or -1 for nulls left. `take`: address of the block's row indices, 0 if in order; `bad`: of its marks, 0 if none are
+    wanted; `codes`, `fs`, `is_`: of all instructions and their parameters; `calls`: of the addresses of functions."""
     row, code, call = _view(column, NULLS + 1, np.int64), _view(codes, FAR, np.int64), _view(calls, 3, np.int64)
     failed, left, kind, masked, mask = 0, 0, row[SRC_TYPE], row[VALID] != 0, area + 16 * BLOCK
     if masked:
-        first = row[VALID_BIT] + (0 if take else start)
-        masked = _call(call[0], row[VALID], first, take, m, mask, 0, 0) != 0
+        masked = _call(call[0], row[VALID], row[VALID_BIT] + (0 if take else start), take, m, mask, 0, 0) != 0
     here = row[SRC] + start * _size(kind)
     if take or not _wide(kind):
         here = area
@@ -355,11 +331,9 @@ def run_columns_into(table_CF, code_P, f_PK, i_PK, take_N, gather, n, calls_3, s
 
     Row i of a destination comes from row `take_N[i]` of its source if `gather`, else from row i. `scratch`: SCRATCH
     bytes, aligned to a cache line of 64. `status_C` (zeros) tells which instruction, from 1, found bad rows, -1 for nulls
-    left in integers; `bad_N` is marked there, unless empty. `calls_3`: addresses of `unpack_into`, `load_into`,
-    `store_into`.
+    left in integers; `bad_N` is marked there, unless empty. `calls_3`: addresses of unpack_into, load_into, store_into.
     """
-    # addresses, not arrays, are handed on: an array is seven words, and some would count references at each turn
-    # as int64: numba adds an unsigned address to a signed one as float64
+    # addresses are handed on, since an array is seven words; as int64, since numba adds signed and unsigned as float64
     code, f, i = np.int64(code_P.ctypes.data), np.int64(f_PK.ctypes.data), np.int64(i_PK.ctypes.data)
     table, area, calls = np.int64(table_CF.ctypes.data), np.int64(scratch.ctypes.data), np.int64(calls_3.ctypes.data)
     takes, marks = np.int64(take_N.ctypes.data), np.int64(bad_N.ctypes.data if bad_N.size else 0)
