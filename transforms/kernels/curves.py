@@ -62,36 +62,21 @@ def _stack(typingctx):
     return types.voidptr(), codegen
 
 
-@intrinsic
-def _bits32(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], cgutils.ir.IntType(32))
+def _reinterpret(before, after):
+    """The bits of a value as another type of the same width."""
 
-    return types.int32(types.float32), codegen
+    @intrinsic
+    def cast(typingctx, value):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(after))
 
+        return after(before), codegen
 
-@intrinsic
-def _float32(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], cgutils.ir.FloatType())
-
-    return types.float32(types.int32), codegen
+    return cast
 
 
-@intrinsic
-def _bits(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], cgutils.ir.IntType(64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic
-def _float(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], cgutils.ir.DoubleType())
-
-    return types.float64(types.int64), codegen
+_bits32, _float32 = _reinterpret(types.float32, types.int32), _reinterpret(types.int32, types.float32)
+_bits, _float = _reinterpret(types.float64, types.int64), _reinterpret(types.int64, types.float64)
 
 
 @njit(inline="always")
