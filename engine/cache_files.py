@@ -2,13 +2,12 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from forebay.engine.cache_eviction import Resident
 from forebay.engine.cache_unit import paths_below
-from forebay.engine.file_lock import try_exclusive
+from forebay.engine.file_lock import share, try_exclusive
 
 _SHELF = 2
 """Digits of the key that name its folder, so that no folder holds 10^5 files."""
@@ -42,28 +41,33 @@ class CacheFiles:
             os.makedirs(os.path.join(self.directory, name), exist_ok=True)
         self.sweep()
 
-    @contextmanager
-    def temporary(self) -> Iterator[tuple[int, str]]:
-        """A new file (descriptor, path), locked by this process; it is gone after the block unless renamed."""
-        descriptor, path = self._create()
-        try:
-            yield descriptor, path
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+    def temporary(self) -> "Temporary":
+        """A new file, on which this process holds a lease while it writes."""
+        while True:
+            name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+            path = os.path.join(self.directory, "temporary", name)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            share(descriptor)
+            # a sweeper may have come between the two calls; then the file has no name and another is made
+            if os.fstat(descriptor).st_nlink:
+                return Temporary(descriptor, path)
             os.close(descriptor)
 
-    def publish(self, temporary: str, key: str) -> None:
-        """Give a finished file its name, and bring the name to the disk."""
+    def publish(self, temporary: "Temporary", key: str) -> None:
+        """Give a file whose bytes are on the disk its name.
+
+        The name itself is left to the system to bring to the disk: a power cut that comes first leaves the unit out.
+
+        Raises:
+            FileNotFoundError: somebody deleted the file, or the folder of units.
+        """
         path = self.unit(key)
-        shelf = os.path.dirname(path)
-        os.makedirs(shelf, exist_ok=True)
-        os.replace(temporary, path)
-        descriptor = os.open(shelf, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            os.replace(temporary.path, path)
+        except FileNotFoundError:  # the first unit of its shelf
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(path))
+            os.replace(temporary.path, path)
 
     def residents(self) -> list[Resident]:
         """All units, by a look at the directory: files deleted by hand are seen to be gone."""
@@ -97,7 +101,7 @@ class CacheFiles:
             os.close(descriptor)
 
     def sweep(self) -> int:
-        """Take away temporary files whose writer is dead, and say how many: a live writer holds a lock on its own."""
+        """Take away temporary files whose writer is dead, and say how many: a live one holds a lock on its own."""
         swept = 0
         for folder in ("temporary", "locks"):
             for entry in _entries(os.path.join(self.directory, folder)):
@@ -111,15 +115,23 @@ class CacheFiles:
                         os.close(descriptor)
         return swept
 
-    def _create(self) -> tuple[int, str]:
-        while True:
-            name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-            path = os.path.join(self.directory, "temporary", name)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            # a sweeper may have come between the two calls; then the file has no name and another is made
-            if try_exclusive(descriptor) and os.fstat(descriptor).st_nlink:
-                return descriptor, path
-            os.close(descriptor)
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A file that is not a unit yet.
+
+    Its descriptor holds the shared lock that keeps sweepers away, and a mapping made from it goes on holding that when the
+    file has become a unit: then it is the lease.
+    """
+
+    descriptor: int
+    path: str
+
+    def close(self) -> None:
+        """Let go of it; the file is gone unless it was published."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        os.close(self.descriptor)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

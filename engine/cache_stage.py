@@ -26,6 +26,8 @@ from forebay.transforms.transform import Rows
 
 _SPARE = 1.1
 """Room left when the size of all units is told from the first."""
+_FEW, _PLENTY = 8, 4
+"""Where the first few rows say that all would fit so many times, the first unit is not waited for."""
 
 
 def frontier_of(graph: Graph) -> int:
@@ -94,7 +96,24 @@ class CachedSource:
         first = next((at for at, count in enumerate(rows) if count), None)
         if first is None:
             return True
+        guess = self._bytes_of_a_row(first) * sum(rows)
+        if 0 < guess * _PLENTY <= self.options.limit_bytes:  # then no thread has to wait for the first unit
+            return True
         return self.unit(first).nbytes / rows[first] * sum(rows) * _SPARE <= self.options.limit_bytes
+
+    def _bytes_of_a_row(self, ordinal: int) -> float:
+        """Bytes of a row in a unit, by the first few rows of a fragment; 0 where that is not to be known so cheaply."""
+        if self.plan.opaque:
+            return 0.0
+        fragment, plan = self.original.fragments()[ordinal], self.plan
+        batch = next(iter(self.original.read(fragment, columns=plan.columns, filter=plan.pushed)), None)
+        if batch is None:
+            return 0.0
+        few = batch.slice(0, _FEW)
+        made, _ = run_stages(
+            plan.stages, few, Rows(sample_ids(ordinal, 0, few.num_rows)), on_bad="skip", tally=Tally(), file=fragment.path
+        )
+        return made.nbytes / made.num_rows if made.num_rows else 0.0
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """The units of one file, mapped; the first call computes what is missing of all files, in all threads."""

@@ -2,9 +2,9 @@
 
 import errno
 import os
-import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -17,7 +17,9 @@ from forebay.engine.cache_eviction import Future
 from forebay.engine.cache_files import CacheFiles
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_publish import Publisher
-from forebay.engine.cache_unit import Unit, open_unit, write_batches
+from forebay.engine.cache_trust import Trust
+from forebay.engine.cache_unit import Unit, UnitSink, open_unit, write_batches
+from forebay.engine.cache_write_behind import WriteBehind
 from forebay.engine.file_lock import exclusive
 from forebay.formats.errors import CorruptError, StorageError
 
@@ -35,8 +37,9 @@ class Cache:
         self.files = CacheFiles(self.options.directory)
         self._counters = Counters(self.options.directory)
         self._publisher = Publisher(self.files, self._counters, label=label, limit=self.options.limit_bytes)
-        self._lock = threading.Lock()
-        self._verified: set[tuple[int, int, int]] = set()
+        self._trust = Trust()
+        self._behind = WriteBehind(self._publisher, self._trust)
+        weakref.finalize(self, self._counters.flush)
 
     @property
     def counts(self) -> Counts:
@@ -70,29 +73,32 @@ class Cache:
         return unit.payload if unit else None
 
     def contains(self, key: str) -> bool:
-        """Whether a unit is there; its bytes are not looked at."""
-        return os.path.exists(self.files.unit(key))
+        """Whether a unit is there, or on its way; its bytes are not looked at."""
+        return self._behind.coming(key) is not None or os.path.exists(self.files.unit(key))
 
     def put(self, key: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bool:
-        """Keep a result, which may have no batches at all; says whether it was kept."""
-        compression = self.options.compression
-        return self._trust(
-            self._publisher.store(
-                key, "arrow", lambda sink: write_batches(sink, batches, schema, compression=compression)
-            )
-        )
+        """Keep a result, which may have no batches at all; says whether it is on the disk now."""
+        written = self._publisher.write(key, "arrow", self._writing(batches, schema))
+        return written is not None and self._behind.publish(written)
 
-    def put_bytes(self, key: str, data: pa.Buffer) -> bool:
-        """Keep plain bytes: a range of a remote object."""
-        return self._trust(self._publisher.store(key, "bytes", lambda sink: sink.write(data)))
+    def put_bytes(self, key: str, data: pa.Buffer) -> None:
+        """Keep plain bytes: a range of a remote object. They are brought to the disk behind the caller's back."""
+        self._behind.raise_failed()
+        if self._publisher.admits(data.size, key):
+            self._behind.add(key, "bytes", lambda sink: sink.write(data))
 
     def get_or_compute(
         self, key: str, compute: Callable[[], Sequence[pa.RecordBatch]], schema: pa.Schema
     ) -> list[pa.RecordBatch]:
         """The unit's batches, computed by one process of the node while the others wait.
 
+        They come back as soon as they are written; threads of the cache bring them to the disk and publish them then.
         Another's death ends the waiting at once (the kernel frees its lock); its slowness ends it after `patience`.
+
+        Raises:
+            StorageError: the disk failed in a way that is neither full nor forbidden, with this unit or with an earlier one.
         """
+        self._behind.raise_failed()
         unit = self.get(key)
         if unit:
             return unit.batches()
@@ -102,16 +108,25 @@ class Cache:
             if unit:
                 return unit.batches()
             made = list(compute())
-            if mine and self.put(key, made, schema):
-                unit = self._open(key)  # the mapping can be paged out, what was just computed cannot
+            if mine and self._publisher.admits(sum(one.nbytes for one in made), key):
+                # the mapping can be paged out, what was just computed cannot
+                unit = self._behind.add(key, "arrow", self._writing(made, schema), held=held)
             return unit.batches() if unit else made
 
     def close(self) -> None:
-        """Bring the counters to the disk."""
+        """Bring everything to the disk: units that were computed, and the counters. The cache can still be used.
+
+        Raises:
+            StorageError: the disk failed in a way that is neither full nor forbidden.
+        """
+        self._behind.wait()
         self._counters.flush()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(Cache, label=self.label), (self.options,)  # another process makes its own
+
+    def _writing(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Callable[[UnitSink], None]:
+        return partial(write_batches, batches=batches, schema=schema, compression=self.options.compression)
 
     def _lock_computing(self, held: ExitStack, key: str) -> bool:
         lock = exclusive(self.files.computing(key), patience=self.options.patience, remove=True)
@@ -124,10 +139,13 @@ class Cache:
             return False
 
     def _open(self, key: str) -> Unit | None:
+        coming = self._behind.coming(key)
+        if coming is not None:
+            return coming
         path = self.files.unit(key)
         try:
             unit = open_unit(path)
-            if unit is None or (unit.info.key == key and self._intact(path, unit)):
+            if unit is None or (unit.info.key == key and self._trust.intact(path, unit)):
                 return unit
             raise CorruptError(f"{path}: its bytes do not hash to {unit.info.checksum}, or it is another's unit")
         except CorruptError as error:
@@ -142,38 +160,11 @@ class Cache:
             raise StorageError(f"{path}: {error.strerror}") from error
         return None
 
-    def _intact(self, path: str, unit: Unit) -> bool:
-        """All of a unit is hashed on the first touch by this process; later touches trust that."""
-        try:
-            mark = _mark(os.stat(path))
-        except FileNotFoundError:
-            return unit.intact()
-        with self._lock:
-            known = mark in self._verified
-        if known:
-            return True
-        if not unit.intact():
-            return False
-        with self._lock:
-            self._verified.add(mark)
-        return True
-
-    def _trust(self, stored: os.stat_result | None) -> bool:
-        if stored is None:
-            return False
-        with self._lock:
-            self._verified.add(_mark(stored))
-        return True
-
     def _drop_bad(self, path: str, error: CorruptError) -> None:
         self._counters.count(self.label, bad=1)
         _warn(f"{error}; the unit is dropped and built anew (check the disk if this comes again)")
         with suppress(OSError):  # gone already, or in a read-only directory: then each read computes instead
             os.unlink(path)
-
-
-def _mark(stat: os.stat_result) -> tuple[int, int, int]:
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _warn(message: str) -> None:

@@ -89,10 +89,19 @@ def open_unit(path: str) -> Unit | None:
         size = os.fstat(descriptor).st_size
         if size < _END.size:
             raise CorruptError(f"{path}: {size} bytes are too few for a cache unit")
-        # the mapping duplicates the descriptor, and a lock of flock belongs to both: it ends when the mapping is freed
-        whole = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return map_unit(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def map_unit(descriptor: int, path: str) -> Unit:
+    """The unit in an open file on which a shared lock is held; the mapping takes that over when the descriptor is closed.
+
+    Raises:
+        CorruptError: not a whole unit.
+    """
+    # the mapping duplicates the descriptor, and a lock of flock belongs to both: it ends when the mapping is freed
+    whole = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     info = _trailer(whole, path)
     return Unit(whole.slice(0, info.nbytes), info)
 
@@ -122,10 +131,7 @@ class UnitSink:
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         self._checksum.update(view)
-        written = 0
-        while written < len(view):
-            written += os.write(self._descriptor, view[written:])
-        return written
+        return self._write_all(view)
 
     def tell(self) -> int:
         return self._checksum.nbytes
@@ -135,7 +141,7 @@ class UnitSink:
     def close(self) -> None: ...
 
     def finish(self, key: str, kind: Literal["arrow", "bytes"], label: str) -> UnitInfo:
-        """Write the trailer and bring everything to the disk."""
+        """Write the trailer. The bytes are the system's then, not yet on the disk."""
         info = UnitInfo(
             key=key,
             kind=kind,
@@ -145,9 +151,14 @@ class UnitSink:
             created_ns=time.time_ns(),
         )
         text = json.dumps({name: getattr(info, name) for name in UnitInfo.__dataclass_fields__}).encode()
-        os.write(self._descriptor, text + _END.pack(len(text), MAGIC))
-        os.fsync(self._descriptor)
+        self._write_all(memoryview(text + _END.pack(len(text), MAGIC)))
         return info
+
+    def _write_all(self, view: memoryview) -> int:
+        written = 0  # a disk that fills up takes a part before it says no
+        while written < len(view):
+            written += os.write(self._descriptor, view[written:])
+        return written
 
 
 def write_batches(

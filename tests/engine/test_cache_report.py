@@ -52,7 +52,7 @@ def test_prunes_to_a_size_and_by_age(directory: str) -> None:
 
 
 def test_clears_all_or_one_label_but_nothing_in_use(directory: str) -> None:
-    unit = Cache(CacheOptions(dir=directory)).get(key(0))
+    unit = Cache(CacheOptions(dir=directory), label="photos").get(key(0))
     removal = clear_cache(directory, label="photos")
     assert (removal.units, removal.leased) == (2, 1)
     del unit

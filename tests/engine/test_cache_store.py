@@ -86,6 +86,7 @@ def test_with_a_known_order_it_keeps_what_comes_next(tmp_path: Path) -> None:
     small.expect([key(at) for at in (0, 1, 2, 0, 1, 2)])
     for at in (0, 1, 2):
         small.get_or_compute(key(at), lambda at=at: made(at), SCHEMA)
+        small.close()
     assert [small.contains(key(at)) for at in range(3)] == [True, True, False]
 
 
@@ -279,6 +280,7 @@ def test_the_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
 
 def test_what_was_computed_is_given_mapped_so_that_it_can_be_paged_out(cache: Cache) -> None:
     batch = cache.get_or_compute(key(1), lambda: made(1), SCHEMA)[0]
+    cache.close()
     unit = cache.get(key(1))
     assert unit is not None and right(1, [batch])
     del unit
