@@ -1,6 +1,5 @@
 """A cached source: what stands before the first random transform, computed once for each fragment and mapped after that."""
 
-import resource
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forebay.engine.cache_fill import fill
 from forebay.engine.cache_key import unit_key
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
 from forebay.engine.graph import Graph
-from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import select
@@ -111,7 +110,12 @@ class CachedSource:
             return 0.0
         few = batch.slice(0, _FEW)
         made, _ = run_stages(
-            plan.stages, few, Rows(sample_ids(ordinal, 0, few.num_rows)), on_bad="skip", tally=Tally(), file=fragment.path
+            plan.stages,
+            few,
+            Rows(sample_ids(ordinal, 0, few.num_rows)),
+            on_bad="skip",
+            tally=Tally(),
+            file=fragment.path,
         )
         return made.nbytes / made.num_rows if made.num_rows else 0.0
 
@@ -172,9 +176,14 @@ class CachedSource:
 
     @cached_property
     def _all(self) -> list[pa.RecordBatch]:
-        _allow_open_files(len(self.keys))
-        # more threads than processors: while some wait for the disk, others decode
-        return list(threads_in_order(self.unit, range(len(self.keys)), threads=2 * available_threads()))
+        fragments, keys = self.original.fragments(), self.keys
+        return fill(
+            self.unit,
+            len(keys),
+            busy=lambda at: self.cache.busy(keys[at]),
+            local=self.store.local,
+            nbytes=lambda at: fragments[at].nbytes,
+        )
 
     def _compute(self, ordinal: int) -> pa.RecordBatch:
         fragment, row, made = self.original.fragments()[ordinal], 0, []
@@ -204,13 +213,3 @@ def split_at_frontier(source: pa.Schema, graph: Graph) -> tuple[Graph, Graph]:
     if after.transforms and needed and set(needed) != set(schema.names):
         before = before.then(Select(needed))
     return before, after
-
-
-def _allow_open_files(units: int) -> None:
-    """Each mapped unit holds a file open; a shell's usual limit of 1024 is raised as far as it may be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = units + 1024
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
-        )

@@ -20,7 +20,7 @@ from forebay.engine.cache_publish import Publisher
 from forebay.engine.cache_trust import Trust
 from forebay.engine.cache_unit import Unit, UnitSink, open_unit, write_batches
 from forebay.engine.cache_write_behind import WriteBehind
-from forebay.engine.file_lock import exclusive
+from forebay.engine.file_lock import exclusive, held_elsewhere
 from forebay.formats.errors import CorruptError, StorageError
 
 
@@ -75,6 +75,10 @@ class Cache:
     def contains(self, key: str) -> bool:
         """Whether a unit is there, or on its way; its bytes are not looked at."""
         return self._behind.coming(key) is not None or os.path.exists(self.files.unit(key))
+
+    def busy(self, key: str) -> bool:
+        """Whether another process computes or publishes the unit at this moment."""
+        return not self.contains(key) and held_elsewhere(self.files.computing(key))
 
     def put(self, key: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bool:
         """Keep a result, which may have no batches at all; says whether it is on the disk now."""

@@ -29,6 +29,18 @@ def try_exclusive(descriptor: int) -> bool:
     return True
 
 
+def held_elsewhere(path: str) -> bool:
+    """Whether somebody holds the lock named `path` now. Makes no file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not try_exclusive(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def exclusive(path: str, *, patience: float = 0.0, remove: bool = False) -> Iterator[bool]:
     """Hold the lock named `path` for the block; gives False where another kept it for longer than `patience` seconds.

@@ -172,6 +172,14 @@ def _write_planar(line, first, n, a, b, place, out32):
 
 
 @njit(error_model="numpy", inline="always")
+def _write_planar8(line, first, n, place, out8):
+    """The same for pixels that are kept, as a cache does."""
+    at, to = np.uint64(first), np.uint64(place)
+    for x in range(np.uint64(n)):
+        out8[to + x] = np.uint8(_grey(line[at + x]))
+
+
+@njit(error_model="numpy", inline="always")
 def _write(line, first, n, kind, channel, place, step, scale, shift, table, out32, out8, out16):
     """One row of one channel from `place` on, with `step` places from pixel to pixel."""
     at, to, gap, count = np.uint64(first), np.uint64(place), np.uint64(step), np.uint64(n)
@@ -212,6 +220,10 @@ def _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line,
             for channel in range(channels):
                 to = p[OUT] + (channel * rows + y) * columns
                 _write_planar(line, channel * wide, columns, scale[channel], shift[channel], to, out32)
+            continue
+        if kind == TO_UINT8 and not last:
+            for channel in range(channels):
+                _write_planar8(line, channel * wide, columns, p[OUT] + (channel * rows + y) * columns, out8)
             continue
         for channel in range(channels):
             if last:
