@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forebay.engine.cache_compute import bytes_of_a_row, compute_unit
 from forebay.engine.cache_fill import fill
 from forebay.engine.cache_key import unit_key
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
 from forebay.engine.graph import Graph
 from forebay.engine.plan import Plan, make_plan
-from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import select
 from forebay.formats.errors import SpecError
 from forebay.formats.fragment import Fragment
@@ -21,11 +21,10 @@ from forebay.formats.reader import OnBadRow
 from forebay.formats.schemas import no_rows
 from forebay.formats.source import Source
 from forebay.transforms.select import Select
-from forebay.transforms.transform import Rows
 
 _SPARE = 1.1
 """Room left when the size of all units is told from the first."""
-_FEW, _PLENTY = 8, 4
+_PLENTY = 4
 """Where the first few rows say that all would fit so many times, the first unit is not waited for."""
 
 
@@ -85,7 +84,9 @@ class CachedSource:
 
     def unit(self, ordinal: int) -> pa.RecordBatch:
         """The result for one fragment, mapped from the cache; computed and kept where it is not there yet."""
-        batches = self.cache.get_or_compute(self.keys[ordinal], lambda: [self._compute(ordinal)], self.schema)
+        batches = self.cache.get_or_compute(
+            self.keys[ordinal], lambda: [compute_unit(self.original, self.plan, ordinal)], self.schema
+        )
         return batches[0] if len(batches) == 1 else no_rows(self.schema)
 
     @cached_property
@@ -95,29 +96,10 @@ class CachedSource:
         first = next((at for at, count in enumerate(rows) if count), None)
         if first is None:
             return True
-        guess = self._bytes_of_a_row(first) * sum(rows)
+        guess = bytes_of_a_row(self.original, self.plan, first) * sum(rows)
         if 0 < guess * _PLENTY <= self.options.limit_bytes:  # then no thread has to wait for the first unit
             return True
         return self.unit(first).nbytes / rows[first] * sum(rows) * _SPARE <= self.options.limit_bytes
-
-    def _bytes_of_a_row(self, ordinal: int) -> float:
-        """Bytes of a row in a unit, by the first few rows of a fragment; 0 where that is not to be known so cheaply."""
-        if self.plan.opaque:
-            return 0.0
-        fragment, plan = self.original.fragments()[ordinal], self.plan
-        batch = next(iter(self.original.read(fragment, columns=plan.columns, filter=plan.pushed)), None)
-        if batch is None:
-            return 0.0
-        few = batch.slice(0, _FEW)
-        made, _ = run_stages(
-            plan.stages,
-            few,
-            Rows(sample_ids(ordinal, 0, few.num_rows)),
-            on_bad="skip",
-            tally=Tally(),
-            file=fragment.path,
-        )
-        return made.nbytes / made.num_rows if made.num_rows else 0.0
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """The units of one file, mapped; the first call computes what is missing of all files, in all threads."""
@@ -184,17 +166,6 @@ class CachedSource:
             local=self.store.local,
             nbytes=lambda at: fragments[at].nbytes,
         )
-
-    def _compute(self, ordinal: int) -> pa.RecordBatch:
-        fragment, row, made = self.original.fragments()[ordinal], 0, []
-        for batch in self.original.read(fragment, columns=self.plan.columns, filter=self.plan.pushed):
-            rows = Rows(sample_ids(ordinal, row, batch.num_rows))
-            row += batch.num_rows
-            done, _ = run_stages(self.plan.stages, batch, rows, on_bad="raise", tally=Tally(), file=fragment.path)
-            made.append(done)
-        if len(made) == 1:  # Arrow would copy it
-            return made[0]
-        return pa.concat_batches(made) if made else no_rows(self.schema)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("original", "prefix", "options")}

@@ -104,6 +104,7 @@ def test_rows_are_taken_anywhere_where_all_fit_and_fragment_by_fragment_where_no
     small = scan(data).cache(str(tmp_path / "small"), limit=40_000)
     assert not small.source.random_access
     assert table(small).equals(table(scan(data)))
+    small.source.cache.close()
     units = list(Path(tmp_path, "small").rglob("*.unit"))
     assert 0 < len(units) < 6 and sum(one.stat().st_size for one in units) <= 40_000
 
