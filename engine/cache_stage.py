@@ -77,6 +77,7 @@ class CachedSource:
         columns: Sequence[str] | None = None,
         filter: pc.Expression | None = None,
         on_bad_row: OnBadRow | None = None,
+        at_once: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """The fragment's rows, from its unit."""
         batch = self.unit(self._ordinals[(fragment.path, fragment.start)])

@@ -20,6 +20,11 @@ _NULL_TEST = re.compile(r"is_(null|valid)\(\w+(, \{nan_is_null=false\})?\)")
 _NOT_PLAIN = re.compile(r"!=|nan|\w\(|\)\s*[=<>]|[=<>]=?\s*\(", re.IGNORECASE)
 
 
+_AT_ONCE_BYTES = 32 << 20
+"""Decoded in one step where all of a fragment is wanted: a column of a row group in one go costs less than the same in parts
+(`python -m forebay.bench tabular`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParquetReader:
     """Reads the columns that are asked for, and no row group whose statistics exclude the filter."""
@@ -65,7 +70,10 @@ class ParquetReader:
                 ranges = parquet_ranges(file.metadata, groups, columns)
                 file = pq.ParquetFile(store.open_ranges(path, ranges), metadata=file.metadata)
             try:
-                for batch in file.iter_batches(self.batch_rows, row_groups=groups, columns=columns, use_threads=False):
+                step = (
+                    max(self.batch_rows, _rows_at_once(file.metadata, groups)) if request.at_once else self.batch_rows
+                )
+                for batch in file.iter_batches(step, row_groups=groups, columns=columns, use_threads=False):
                     yield conform(batch, request.schema, path=path, fill_missing=fill)
             except ForebayError:
                 raise
@@ -89,6 +97,13 @@ class ParquetReader:
     def _matching(self, store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
         """Row groups that can hold a row for which `filter` is true; found once for a file and filter."""
         return self._footers.once(store, path, str(filter), lambda: _row_groups(store, path, file, filter))
+
+
+def _rows_at_once(metadata: pq.FileMetaData, groups: list[int]) -> int:
+    """Rows that make `_AT_ONCE_BYTES`, told from all columns, of which a part may be wanted."""
+    found = [metadata.row_group(one) for one in groups]
+    rows, nbytes = sum(one.num_rows for one in found), sum(one.total_byte_size for one in found)
+    return _AT_ONCE_BYTES * rows // max(nbytes, 1)
 
 
 def _row_groups(store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:

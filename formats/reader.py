@@ -37,6 +37,8 @@ class ReadRequest:
     """Called for rows that do not parse, which are then left out. None: the first one raises."""
     fill_missing: bool = True
     """Whether a column that the file lacks is null there (schema="union"), or the file is refused."""
+    at_once: bool = False
+    """A hint: no row is used before all of the fragment are there, so they may be decoded in fewer, larger steps."""
 
 
 class Reader(Protocol):

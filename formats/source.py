@@ -72,9 +72,10 @@ class Source:
         columns: Sequence[str] | None = None,
         filter: pc.Expression | None = None,
         on_bad_row: OnBadRow | None = None,
+        at_once: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """The fragment's rows, narrowed to `columns` (in the schema's order). See `Reader.read`."""
-        request = ReadRequest(only(self.schema, columns), filter, on_bad_row, self._unify == "union")
+        request = ReadRequest(only(self.schema, columns), filter, on_bad_row, self._unify == "union", at_once)
         return self._reader.read(self.store, fragment, request)
 
     @property

@@ -139,10 +139,13 @@ class DecodedRows:
         ordinal = self.ordinal(read.place)
         fragment, kept = self._source.fragments()[ordinal], self._order.selection.kept.get(ordinal)
         rows = None if kept is not None else int(self._order.selection.counts[ordinal])
+        whole = not self._order_of_reading.window
         ahead, turn = self._ahead, self._turns.get((read.lane, read.place), 0)
 
         def begin() -> Iterator[pa.RecordBatch]:
-            return iter(ahead.take(turn)) if ahead else self._source.read(fragment, columns=self._plan.columns)
+            if ahead:
+                return iter(ahead.take(turn))
+            return self._source.read(fragment, columns=self._plan.columns, at_once=whole)
 
         return FragmentRows(begin, rows, f"{fragment.path}: fragment {ordinal}")
 

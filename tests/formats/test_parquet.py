@@ -129,6 +129,23 @@ def test_rows_are_counted_without_reading_a_column(tmp_path: Path) -> None:
     assert [(batch.num_rows, batch.num_columns) for batch in batches] == [(10, 0), (10, 0), (5, 0)]
 
 
+def test_a_fragment_wanted_at_once_comes_in_as_few_steps_as_32_mb_allow(tmp_path: Path) -> None:
+    narrow = pa.table({"a": np.arange(100_000)})
+    wide = pa.table({"a": np.arange(100_000), "b": np.random.default_rng(0).random(100_000).astype("f8")})
+    wide = wide.append_column(
+        "c", pa.FixedSizeBinaryArray.from_buffers(pa.binary(600), 100_000, [None, pa.py_buffer(bytes(60_000_000))])
+    )
+    for name, table, most in (("narrow", narrow, 1), ("wide", wide, 2)):
+        path = tmp_path / name
+        path.mkdir()
+        pq.write_table(table, path / "t.parquet", row_group_size=100_000, use_dictionary=False)
+        source = open_source(str(path))
+        (fragment,) = source.fragments()
+        in_steps, at_once = (list(source.read(fragment, at_once=one)) for one in (False, True))
+        assert len(at_once) == most < len(in_steps)
+        assert pa.Table.from_batches(at_once) == pa.Table.from_batches(in_steps) == table
+
+
 def test_no_rows_at_all(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": pa.array([], pa.int64())}), tmp_path / "t.parquet")
     source = open_source(str(tmp_path))
