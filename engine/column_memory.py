@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels import gather as kernel
+from forebay.transforms.compiled import kernels
+
+kernel = kernels("gather")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from forebay.engine.column_memory import ColumnMemory
 from forebay.formats.errors import DataError
 from forebay.formats.plain_numbers import numbers
-from forebay.transforms.kernels import gather as kernel
+from forebay.transforms.compiled import kernels
 from forebay.transforms.stage import ColumnRows
+
+kernel = kernels("gather")
 
 _AT_FIRST = 16
 

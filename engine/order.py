@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
-from forebay.transforms.kernels.permute import permute_into, windows_into
+from forebay.transforms.compiled import kernels
+
+_permute = kernels("permute")
 
 Shuffle = Literal["none", "global", "window"]
 
@@ -35,7 +37,7 @@ def permute(n: int, key: int, positions: NDArray[np.integer]) -> NDArray[np.int6
     if n <= 1:
         return np.zeros(len(positions), np.int64)
     out = np.empty(len(positions), np.int64)
-    permute_into(np.ascontiguousarray(positions, np.int64), n, _round_keys(key), out)
+    _permute.permute_into(np.ascontiguousarray(positions, np.int64), n, _round_keys(key), out)
     return out
 
 
@@ -137,7 +139,7 @@ class WindowOrder:
             return positions
         out = np.empty(len(positions), np.int64)
         given = np.ascontiguousarray(positions, np.int64)
-        windows_into(given, self.size, self.lanes, self.window, self.key, _round_keys(self.key), out)
+        _permute.windows_into(given, self.size, self.lanes, self.window, self.key, _round_keys(self.key), out)
         return out
 
 

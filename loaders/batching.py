@@ -13,7 +13,9 @@ from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.order import mix_key, permute
 from forebay.loaders.by_length import ByLength
 from forebay.loaders.feed_spec import FeedSpec
-from forebay.transforms.kernels.ragged import budget_into
+from forebay.transforms.compiled import kernels
+
+_ragged = kernels("ragged")
 
 
 class Steps(NamedTuple):
@@ -172,7 +174,7 @@ class LengthBatching:
         else:
             found, made = np.zeros(len(positions), np.int64), np.zeros(1, np.int64)
             most = self._spec.batch_size if self._spec.batch_size > 1 else len(positions)
-            budget_into(lengths[by_length], by.tokens, by.padded, most, found, made)
+            _ragged.budget_into(lengths[by_length], by.tokens, by.padded, most, found, made)
             ends = found[: int(made[0]) - 1]
         batches = np.split(positions[by_length], ends)
         if order.shuffle == "none":

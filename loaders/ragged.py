@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
 from forebay.formats.plain_numbers import numbers, valid
 from forebay.loaders.ring import Slot
-from forebay.transforms.kernels.ragged import pack_into, pad_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.stage import TensorSpec
+
+_ragged = kernels("ragged")
 
 Lists = Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]]
 """Column -> (values, (B + 1,) offsets into them) of one batch."""
@@ -105,7 +107,7 @@ class Pad:
             bits = np.dtype(f"u{kind.itemsize}")
             flat = np.ascontiguousarray(values[offsets[0] : offsets[-1]], kind).view(bits)
             fill = np.array([self._fill(name)]).astype(kind).view(bits)
-            pad_into(flat, offsets - offsets[0], fill, self.side == "left", out.view(bits))
+            _ragged.pad_into(flat, offsets - offsets[0], fill, self.side == "left", out.view(bits))
             slot.column((f"{name}_length", number), rows, _ROW)[:] = lengths
             if at == 0 and self.mask:
                 real = np.arange(length) < lengths[:, None]
@@ -183,7 +185,9 @@ class Packed:
         tokens[total:], labels[total:] = self.pad_token, -100
         positions[total:], sequence[total:] = np.arange(filled - total), len(offsets) - 1
         taken = np.ascontiguousarray(label_values[label_offsets[0] : label_offsets[-1]], np.int64)
-        pack_into(taken, label_offsets - label_offsets[0], -100, labels[:total], positions[:total], sequence[:total])
+        _ragged.pack_into(
+            taken, label_offsets - label_offsets[0], -100, labels[:total], positions[:total], sequence[:total]
+        )
         ends = offsets - offsets[0] if filled == total else np.append(offsets - offsets[0], filled)
         for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
             slot.column((name, number), len(ends), TensorSpec((), np.dtype(np.int32)))[:] = ends

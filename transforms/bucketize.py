@@ -10,9 +10,11 @@ import pyarrow as pa
 from forebay.formats.errors import SpecError
 from forebay.transforms.column_chain import Chain, convert, curve
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.fuse_single import bind_alone
-from forebay.transforms.kernels import curves
 from forebay.transforms.transform import Apply, Kind, State
+
+curves = kernels("curves")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels import columns as kernel
-from forebay.transforms.kernels import curves, integers
-from forebay.transforms.kernels.yeo_johnson import SHARE, yeo_johnson_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.transform import State
+
+kernel = kernels("columns")
+curves = kernels("curves")
+integers = kernels("integers")
+_yeo_johnson = kernels("yeo_johnson")
 
 STORED: dict[pa.DataType, int] = {
     pa.int8(): kernel.I8,
@@ -96,11 +99,11 @@ def power_curve(power: float) -> Instruction:
     values: list[float] = []
     for given in (power, 2.0 - power):
         exponent = given if abs(given) > 1e-10 else 0.0  # where a float32 sees no difference from the logarithm
-        for one in (exponent, SHARE / exponent if exponent else 0.0):
+        for one in (exponent, _yeo_johnson.SHARE / exponent if exponent else 0.0):
             high = float(np.float32(one))
             values += [high, one - high]
     values += [np.inf if one >= -1e-10 else -1.0 / one for one in (power, 2.0 - power)]
-    return Instruction(kernel.CALL, (), (yeo_johnson_into.address, 0), np.array(values, np.float64))
+    return Instruction(kernel.CALL, (), (_yeo_johnson.yeo_johnson_into.address, 0), np.array(values, np.float64))
 
 
 def integer(code: int, parameters: Sequence[int] | NDArray[Any] = ()) -> Instruction:

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
 from forebay.transforms.column_chain import NUMPY, STORED, Instruction
-from forebay.transforms.kernels import columns as kernel
-from forebay.transforms.kernels.narrow import load_into, store_into
-from forebay.transforms.kernels.validity import unpack_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.pieces_stage import check_take
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.transform import Rows
 
-_CALLS = np.array([unpack_into.address, load_into.address, store_into.address], np.int64)
+kernel = kernels("columns")
+_narrow = kernels("narrow")
+_validity = kernels("validity")
+
+_CALLS = np.array([_validity.unpack_into.address, _narrow.load_into.address, _narrow.store_into.address], np.int64)
 _NO_BAD = np.zeros(0, np.uint8)
 _IN_ORDER = np.zeros(0, np.int64)
 _KEPT = 256

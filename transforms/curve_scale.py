@@ -14,12 +14,14 @@ import pyarrow as pa
 from forebay.formats.errors import SpecError
 from forebay.transforms.column_chain import Chain, Instruction, affine, convert, curve, floating, power_curve
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.fuse_single import bind_alone
-from forebay.transforms.kernels import curves
 from forebay.transforms.per_column import PerColumn
 from forebay.transforms.quantile_sketch import QuantileSketch
 from forebay.transforms.transform import Apply, Kind, State
 from forebay.transforms.yeo_johnson import best_lambda, yeo_johnson
+
+curves = kernels("curves")
 
 _NEAR = 3.0
 """A mean of so many deviations at most: beyond that, subtracting it would show the rounding of a float32."""

@@ -9,8 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.transforms.column_names import set_columns, textual, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.text_column import text_bytes
 from forebay.transforms.transform import Accumulator, Keep, Kind, Rows, State
+
+_text_fingerprint = kernels("text_fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,8 @@ def _key(name: str, column: pa.Array) -> dict[str, pa.Array]:
     """What stands for a column in the key: itself, or the two halves of its texts' fingerprints."""
     if not (textual(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         return {name: column}
-    from forebay.transforms.kernels.text_fingerprint import fingerprint_into
-
     high, low = np.empty(len(column), np.uint64), np.empty(len(column), np.uint64)
-    fingerprint_into(*text_bytes(column), high, low)
+    _text_fingerprint.fingerprint_into(*text_bytes(column), high, low)
     nulls = np.asarray(column.is_null().to_numpy(zero_copy_only=False)) if column.null_count else None
     return {name: pa.array(high, mask=nulls), f"{name}{_LOW}": pa.array(low, mask=nulls)}
 

@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from forebay.formats.errors import SpecError
-from forebay.transforms.kernels.tokens import keep_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.randomness import uniforms
 from forebay.transforms.token_rows import ragged, ragged_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_tokens = kernels("tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class DropTokens:
             longest = int(np.diff(offset_N1).max(initial=0))
             drawn = uniforms(rows, op, longest).reshape(-1)
             keep_V = np.zeros(len(token_V), np.bool_)
-            keep_into(offset_N1, np.arange(batch.num_rows, dtype=np.int64) * longest, drawn, self.probability, keep_V)
+            _tokens.keep_into(
+                offset_N1, np.arange(batch.num_rows, dtype=np.int64) * longest, drawn, self.probability, keep_V
+            )
             before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep_V)])
             offsets = pa.array(before[offset_N1], pa.int32())
             made = pa.ListArray.from_arrays(offsets, pa.array(token_V[keep_V], kind))

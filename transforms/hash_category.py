@@ -10,11 +10,13 @@ import pyarrow as pa
 from forebay.formats.errors import SpecError
 from forebay.transforms.column_chain import Chain, convert, fill_null, integer
 from forebay.transforms.column_names import numeric, retyped, set_columns, textual, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.fuse_single import bind_alone
-from forebay.transforms.kernels import integers
-from forebay.transforms.kernels.text import hash_into
 from forebay.transforms.text_column import text_bytes
 from forebay.transforms.transform import Apply, Kind, State
+
+integers = kernels("integers")
+_text = kernels("text")
 
 _WHOLE = "text (string, large_string) or a whole number (int8 to int64, uint8 to uint32)"
 
@@ -71,6 +73,6 @@ class HashCategory:
 def _hashes(column: pa.Array) -> pa.Array:
     """A 64-bit hash of each text; null stays null."""
     out = np.empty(len(column), np.int64)
-    hash_into(*text_bytes(column), out)
+    _text.hash_into(*text_bytes(column), out)
     nulls = np.asarray(column.is_null().to_numpy(zero_copy_only=False)) if column.null_count else None
     return pa.array(out, mask=nulls)

@@ -8,10 +8,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_form import ImageForm
 from forebay.transforms.image_op import bind_image, form_after, image_schema
-from forebay.transforms.kernels.image_warp import blur_into
 from forebay.transforms.transform import Apply, Kind, State
+
+_image_warp = kernels("image_warp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class GaussianBlur:
     def paint(self, pixels: NDArray[np.uint8], drawn: NDArray[np.float64]) -> NDArray[np.uint8]:
         low, high = self.sigma
         out, rows = np.empty_like(pixels), np.empty(pixels.shape[1:], np.float32)
-        blur_into(pixels, gaussian(self.kernel_size, low + (high - low) * drawn[0]), rows, out)
+        _image_warp.blur_into(pixels, gaussian(self.kernel_size, low + (high - low) * drawn[0]), rows, out)
         return out
 
 

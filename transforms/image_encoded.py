@@ -5,12 +5,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.plain_numbers import valid
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_decode import DecodeImage
 from forebay.transforms.image_jpeg import UndecodableError, decode_jpeg
 from forebay.transforms.image_pillow import decode_pillow, size_of
 from forebay.transforms.image_pixels import Pixels
-from forebay.transforms.kernels import image_headers as header
-from forebay.transforms.kernels.image_headers import jpeg_headers_into
+
+header = kernels("image_headers")
 
 _NULL = "null where an image was expected"
 _MOST_PIXELS = 178_956_970
@@ -26,7 +27,7 @@ class EncodedImages:
         self._data, self._spans, null = _spans(column, take)
         n = len(self._spans)
         self._headers = np.empty((n, header.FIELDS), np.int64)
-        jpeg_headers_into(self._data, self._spans, self._headers)
+        header.jpeg_headers_into(self._data, self._spans, self._headers)
         fields = self._headers
         # libjpeg-turbo gives grey and colour; CMYK goes through Pillow, which knows Adobe's inverted kind
         self._jpeg = (fields[:, header.IS_JPEG] == 1) & np.isin(fields[:, header.COMPONENTS], (1, 3))

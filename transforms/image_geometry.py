@@ -8,11 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_form import ImageForm
 from forebay.transforms.image_op import Move, bind_image, check_probability, check_size, form_after, image_schema
 from forebay.transforms.image_placement import Placement
-from forebay.transforms.kernels.image_resample import ANTIALIAS, BICUBIC, BILINEAR
 from forebay.transforms.transform import Apply, Kind, State
+
+resample = kernels("image_resample")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +203,9 @@ def filter_of(op: Any, interpolation: str, antialias: bool) -> int:
         SpecError: there is no such filter.
     """
     if interpolation == "bilinear":
-        return ANTIALIAS if antialias else BILINEAR
+        return resample.ANTIALIAS if antialias else resample.BILINEAR
     if interpolation == "bicubic" and antialias:
-        return BICUBIC
+        return resample.BICUBIC
     raise SpecError(
         f"{type(op).__name__}: interpolation is {interpolation!r} with antialias={antialias}; expected 'bilinear', or "
         "'bicubic' with antialias=True"

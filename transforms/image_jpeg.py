@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_decode import DecodeImage
 from forebay.transforms.image_pixels import Pixels
-from forebay.transforms.kernels import image_headers as header
+
+header = kernels("image_headers")
 
 _AFTER_ALL = re.compile(r"extraneous bytes before marker 0xd9")
 _AFTER_ENOUGH = re.compile(r"extraneous bytes before marker 0xd[0-79]")

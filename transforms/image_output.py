@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels.image_resample import TO_BITS16, TO_FLOAT32, TO_UINT8
+from forebay.transforms.compiled import kernels
+
+resample = kernels("image_resample")
+
 
 _NO_TABLE = np.zeros((0, 256), np.uint16)
-_NONE = {TO_FLOAT32: np.empty(0, np.float32), TO_UINT8: np.empty(0, np.uint8), TO_BITS16: np.empty(0, np.uint16)}
+_NONE = {
+    resample.TO_FLOAT32: np.empty(0, np.float32),
+    resample.TO_UINT8: np.empty(0, np.uint8),
+    resample.TO_BITS16: np.empty(0, np.uint16),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +38,14 @@ class ImageOutput:
     @classmethod
     def float32(cls, scale: NDArray[np.float32], shift: NDArray[np.float32], *, last: bool) -> "ImageOutput":
         """value * scale + shift, in float32."""
-        return cls(TO_FLOAT32, last, scale, shift, _NO_TABLE, np.dtype(np.float32))
+        return cls(resample.TO_FLOAT32, last, scale, shift, _NO_TABLE, np.dtype(np.float32))
 
     @classmethod
     def table16(cls, table: NDArray[np.uint16], dtype: str, *, last: bool) -> "ImageOutput":
         """The pattern of each grey level."""
         none = np.zeros(len(table), np.float32)
         found = np.dtype(np.float16 if dtype == "float16" else np.uint16)
-        return cls(TO_BITS16, last, none, none, table, found)
+        return cls(resample.TO_BITS16, last, none, none, table, found)
 
     @property
     def channels(self) -> int:
@@ -46,14 +53,17 @@ class ImageOutput:
 
     def targets(self, flat: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint16]]:
         """The three outputs of a kernel, of which `flat` is the one that is written."""
-        into: dict[int, Any] = {**_NONE, self.kind: flat.view(np.uint16) if self.kind == TO_BITS16 else flat}
-        return into[TO_FLOAT32], into[TO_UINT8], into[TO_BITS16]
+        into: dict[int, Any] = {
+            **_NONE,
+            self.kind: flat.view(np.uint16) if self.kind == resample.TO_BITS16 else flat,
+        }
+        return into[resample.TO_FLOAT32], into[resample.TO_UINT8], into[resample.TO_BITS16]
 
 
 def plain(channels: int, *, last: bool = False) -> ImageOutput:
     """uint8 as it is."""
     none = np.zeros(channels, np.float32)
-    return ImageOutput(TO_UINT8, last, none, none, _NO_TABLE, np.dtype(np.uint8))
+    return ImageOutput(resample.TO_UINT8, last, none, none, _NO_TABLE, np.dtype(np.uint8))
 
 
 def bits16(scale: NDArray[np.float32], shift: NDArray[np.float32], dtype: str) -> NDArray[np.uint16]:

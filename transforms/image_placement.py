@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels.image_resample import NEAREST
+from forebay.transforms.compiled import kernels
+
+resample = kernels("image_resample")
+
 
 Integers = NDArray[np.int64]
 
@@ -27,7 +30,7 @@ class Placement:
     outside the image."""
     flip: NDArray[np.bool_]
     """(N, 2) whether the window is flipped vertically, horizontally."""
-    filter: int = NEAREST
+    filter: int = resample.NEAREST
     """Filter of the resize; NEAREST where there is none."""
     fill: tuple[int, ...] = (0,)
     """Grey of what lies outside, for each channel or all."""

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_output import ImageOutput
 from forebay.transforms.image_pixels import Pixels
 from forebay.transforms.image_placement import Placement
-from forebay.transforms.kernels import image_crop as crop
-from forebay.transforms.kernels import image_resample as resample
-from forebay.transforms.kernels.image_crop import crop_into, rgb_into
-from forebay.transforms.kernels.image_resample import resample_into
+
+crop = kernels("image_crop")
+resample = kernels("image_resample")
 
 
 class Renderer:
@@ -51,7 +51,7 @@ class Renderer:
         p[resample.START], p[resample.STRIDE], p[resample.OUT] = start, stride, place
         how = (output.kind, output.channels, output.last, output.scale, output.shift, output.table)
         room = (self._starts, self._scratch)
-        resample_into(data, self._plan, self._boxes, row, *how, *room, *output.targets(flat))
+        resample.resample_into(data, self._plan, self._boxes, row, *how, *room, *output.targets(flat))
 
     def crop(
         self, data: NDArray[np.uint8], plan: NDArray[np.int64], *, output: ImageOutput, flat: NDArray[Any]
@@ -59,7 +59,7 @@ class Renderer:
         """Write all images of a crop plan."""
         fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
         how = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
-        crop_into(data, plan, 0, len(plan), *how, self._line, *output.targets(flat))
+        crop.crop_into(data, plan, 0, len(plan), *how, self._line, *output.targets(flat))
 
     def _repacked(self, pixels: Pixels, p: list[int], channels: int) -> tuple[NDArray[np.uint8], int, int]:
         """The part that is read as RGB; where its first row and column would begin, and its bytes a row."""
@@ -70,7 +70,7 @@ class Renderer:
             self._rgb = np.zeros(height * width * 3, np.uint8)
         start = pixels.start + top * pixels.row_step + left * pixels.pixel_step
         steps = (pixels.row_step, pixels.pixel_step, pixels.channel_step)
-        rgb_into(pixels.data, start, *steps, channels, height, width, self._rgb)
+        crop.rgb_into(pixels.data, start, *steps, channels, height, width, self._rgb)
         return self._rgb, -(top * width + left) * 3, width * 3
 
 

@@ -9,10 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_form import ImageForm
 from forebay.transforms.image_op import bind_image, form_after, image_schema
-from forebay.transforms.kernels.image_warp import warp_into
 from forebay.transforms.transform import Apply, Kind, State
+
+_image_warp = kernels("image_warp")
 
 Matrix = tuple[float, float, float, float, float, float]
 
@@ -80,7 +82,7 @@ def rotation(degrees: float, height: int, width: int) -> Matrix:
 def warped(pixels: NDArray[np.uint8], matrix: Matrix, *, smooth: bool, fill: int) -> NDArray[np.uint8]:
     """The image of the same size whose pixels come from where the matrix says (see `warp_into`)."""
     made = np.empty_like(pixels)
-    warp_into(pixels, np.array(matrix, np.float64), smooth, np.full(len(pixels), fill, np.uint8), made)
+    _image_warp.warp_into(pixels, np.array(matrix, np.float64), smooth, np.full(len(pixels), fill, np.uint8), made)
     return made
 
 

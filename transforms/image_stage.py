@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_chain import Chain, Images
 from forebay.transforms.image_form import DECODED
 from forebay.transforms.image_jpeg import UndecodableError
@@ -16,10 +17,11 @@ from forebay.transforms.image_pixels import Pixels, planar
 from forebay.transforms.image_placement import Placement
 from forebay.transforms.image_planar import PlanarImages
 from forebay.transforms.image_render import Renderer, crop_plans, needed
-from forebay.transforms.kernels.image_resample import NEAREST
 from forebay.transforms.pieces_stage import check_take
 from forebay.transforms.stage import ColumnRows, TensorSpec
 from forebay.transforms.transform import Rows
+
+resample = kernels("image_resample")
 
 
 class ImageStage:
@@ -124,7 +126,7 @@ class _Drawing:
         """Write the results to `flat`, image i from `places[i]` on."""
         images, first = self._images, self._placements[0]
         one_pass = len(self._placements) == 1 and not self._painted
-        if one_pass and isinstance(images, PlanarImages) and first.filter == NEAREST:
+        if one_pass and isinstance(images, PlanarImages) and first.filter == resample.NEAREST:
             plan = crop_plans(first, images.starts, places)
             Renderer(first).crop(images.data, plan, output=self._output, flat=flat)
             return

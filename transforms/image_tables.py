@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels.image_color import (
-    blend_into,
-    histogram_into,
-    hue_into,
-    lookup_into,
-    luma_into,
-    sharpen_into,
-)
+from forebay.transforms.compiled import kernels
+
+_image_color = kernels("image_color")
+
 
 Image = NDArray[np.uint8]
 """(C, H, W), C-contiguous. All functions here may change it, and give the result."""
@@ -36,21 +32,21 @@ def contrast(pixels: Image, factor: float) -> Image:
 def saturation(pixels: Image, factor: float) -> Image:
     """Blend with its luma: 0 is grey, 1 leaves the image alone."""
     if len(pixels) == 3:
-        blend_into(pixels, luma(pixels), factor, pixels)
+        _image_color.blend_into(pixels, luma(pixels), factor, pixels)
     return pixels
 
 
 def hue(pixels: Image, turn: float) -> Image:
     """Turn the hue by a part of the circle, -0.5 to 0.5."""
     if len(pixels) == 3:
-        hue_into(pixels, turn, pixels)
+        _image_color.hue_into(pixels, turn, pixels)
     return pixels
 
 
 def sharpness(pixels: Image, factor: float) -> Image:
     """Blend with a smoothed copy: 0 is that copy, 1 leaves the image alone."""
     made = np.empty_like(pixels)
-    sharpen_into(pixels, factor, made)
+    _image_color.sharpen_into(pixels, factor, made)
     return made
 
 
@@ -82,7 +78,7 @@ def autocontrast(pixels: Image) -> Image:
 def equalize(pixels: Image) -> Image:
     """Make each channel's grey levels about equally frequent."""
     counts = np.zeros((len(pixels), 256), np.int64)
-    histogram_into(pixels, counts)
+    _image_color.histogram_into(pixels, counts)
     table = np.tile(_LEVELS, (len(pixels), 1))
     for channel, count in enumerate(counts):
         step = int(count.sum() - count[np.flatnonzero(count)[-1]]) // 255
@@ -97,12 +93,12 @@ def luma(pixels: Image) -> Image:
     if len(pixels) == 1:
         return pixels[0]
     made = np.empty(pixels.shape[1:], np.uint8)
-    luma_into(pixels, made)
+    _image_color.luma_into(pixels, made)
     return made
 
 
 def _look_up(pixels: Image, table: NDArray[np.int64]) -> Image:
-    lookup_into(pixels, table.astype(np.uint8), pixels)
+    _image_color.lookup_into(pixels, table.astype(np.uint8), pixels)
     return pixels
 
 

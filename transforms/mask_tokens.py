@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from forebay.formats.errors import SchemaError, SpecError
-from forebay.transforms.kernels.tokens import mask_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.randomness import uniforms
 from forebay.transforms.tensor_column import tensors
 from forebay.transforms.token_rows import row_length, row_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_tokens = kernels("tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class MaskTokens:
             values, first = row_values(batch.column(self.column))
             token_NL = values[first : first + batch.num_rows * length].reshape(-1, length).astype(np.int64)
             label_NL = np.empty_like(token_NL)
-            mask_into(token_NL, uniforms(rows, op, 2 * length), shares, ids, special, label_NL)
+            _tokens.mask_into(token_NL, uniforms(rows, op, 2 * length), shares, ids, special, label_NL)
             made = {self.inputs: tensors(token_NL), self.labels: tensors(label_NL)}
             columns = [made[name] if name in made else batch.column(name) for name in after.names]
             return pa.RecordBatch.from_arrays(columns, schema=after)

@@ -9,9 +9,12 @@ import pyarrow as pa
 from forebay.formats.errors import SchemaError, SpecError
 from forebay.transforms.column_chain import Chain, bounds, curve, integer
 from forebay.transforms.column_names import NUMERIC, numeric, set_columns, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.fuse_single import bind_alone
-from forebay.transforms.kernels import curves, integers
 from forebay.transforms.transform import Apply, Kind, State
+
+curves = kernels("curves")
+integers = kernels("integers")
 
 
 @dataclass(frozen=True, slots=True)

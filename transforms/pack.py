@@ -9,10 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, SpecError, StateError
-from forebay.transforms.kernels.pack import rows_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.pack_plan import best_fit, concat
 from forebay.transforms.token_rows import ragged, ragged_values
 from forebay.transforms.transform import Apply, Joiner, Kind, State
+
+_pack = kernels("pack")
 
 _BORDERS = ("segment_ids", "position_ids", "labels", "cu_seqlens")
 
@@ -181,7 +183,7 @@ class Packing:
         rows, size = int(pieces[:, 2].max()) + 1, self._spec.length
         filled = np.full((rows, size), self._spec.pad, self._kind)
         segments, positions = np.zeros((rows, size), np.int32), np.zeros((rows, size), np.int32)
-        rows_into(tokens, pieces, filled, segments, positions)
+        _pack.rows_into(tokens, pieces, filled, segments, positions)
         self._counts["rows"] += rows
         self._counts["padding"] += rows * size - int(pieces[:, 1].sum())
         made = {self._spec.column: filled, "segment_ids": segments, "position_ids": positions}

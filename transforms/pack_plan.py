@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels.pack import best_fit_into
+from forebay.transforms.compiled import kernels
+
+_pack = kernels("pack")
 
 
 def concat(lengths: NDArray[np.int64], size: int, *, stop: int) -> NDArray[np.int64]:
@@ -25,7 +27,7 @@ def best_fit(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     row_of = np.empty(len(pieces), np.int64)
     placed = np.empty(len(pieces), np.int64)
     head, bits = np.full(size + 1, -1, np.int64), np.zeros((size >> 6) + 1, np.uint64)
-    best_fit_into(np.ascontiguousarray(pieces[order]), head, np.empty(len(pieces), np.int64), bits, placed)
+    _pack.best_fit_into(np.ascontiguousarray(pieces[order]), head, np.empty(len(pieces), np.int64), bits, placed)
     row_of[order] = placed
     _, first = np.unique(row_of, return_index=True)
     rank = np.empty(len(first), np.int64)

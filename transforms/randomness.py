@@ -8,8 +8,10 @@ Letters: N rows, D draws a row. The first draws do not depend on D: `uniforms(ro
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.transforms.kernels.philox import integers_into, normals_into, uniforms_into, words_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.transform import Rows
+
+_philox = kernels("philox")
 
 _MASK = (1 << 64) - 1
 
@@ -25,14 +27,14 @@ def key(seed: int, op: int) -> int:
 def uniforms(rows: Rows, op: int, n: int) -> NDArray[np.float64]:
     """(N, n) float64 in [0, 1), 53 random bits each."""
     out = np.empty((len(rows.ids), n), np.float64)
-    uniforms_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
+    _philox.uniforms_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
     return out
 
 
 def normals(rows: Rows, op: int, n: int) -> NDArray[np.float32]:
     """(N, n) float32 from the standard normal distribution."""
     out = np.empty((len(rows.ids), n), np.float32)
-    normals_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
+    _philox.normals_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
     return out
 
 
@@ -42,14 +44,14 @@ def integers(rows: Rows, op: int, n: int, *, high: int) -> NDArray[np.int64]:
         raise ValueError(f"high is {high}; expected 1 to 2^32")
     out = np.empty((len(rows.ids), n), np.int64)
     words = np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF)
-    integers_into(_ids(rows), *words, np.uint64(high), out)
+    _philox.integers_into(_ids(rows), *words, np.uint64(high), out)
     return out
 
 
 def words(rows: Rows, op: int) -> NDArray[np.uint64]:
     """(N,) uint64: one random word a sample, to key a permutation or a generator of the sample's own."""
     out = np.empty((len(rows.ids), 4), np.uint32)
-    words_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
+    _philox.words_into(_ids(rows), np.uint64(key(rows.seed, op)), np.uint64(rows.epoch & 0xFFFFFFFF), out)
     return out[:, 0].astype(np.uint64) | (out[:, 1].astype(np.uint64) << np.uint64(32))
 
 

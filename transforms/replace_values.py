@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 from forebay.formats.errors import SchemaError, SpecError
 from forebay.transforms.column_chain import Chain, Instruction, bounds, curve, integer
 from forebay.transforms.column_names import NUMERIC, numeric, retyped, set_columns, textual, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.fuse_single import bind_alone
-from forebay.transforms.kernels import curves, integers
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+curves = kernels("curves")
+integers = kernels("integers")
 
 
 @dataclass(frozen=True, slots=True)

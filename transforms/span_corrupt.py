@@ -8,10 +8,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, SpecError
-from forebay.transforms.kernels.tokens import corrupt_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.randomness import uniforms
 from forebay.transforms.token_rows import ragged, ragged_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_tokens = kernels("tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class SpanCorrupt:
             target_NB = np.zeros((n, longest + 1), np.int64)
             length_N2, cut = np.zeros((n, 2), np.int64), np.zeros(2 * longest, np.int64)
             drawn = uniforms(rows, op, max(longest, 1))
-            corrupt_into(token_V, offset_N1, drawn, count_N2, sentinel, cut, input_NA, target_NB, length_N2)
+            _tokens.corrupt_into(token_V, offset_N1, drawn, count_N2, sentinel, cut, input_NA, target_NB, length_N2)
             made = {
                 self.inputs: _lists(input_NA, length_N2[:, 0]),
                 self.targets: _lists(target_NB, length_N2[:, 1]),

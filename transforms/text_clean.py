@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from forebay.formats.errors import SpecError
 from forebay.transforms.column_names import TEXT, set_columns, textual, typed
+from forebay.transforms.compiled import kernels
 from forebay.transforms.text_column import text_bytes, text_column, text_room
 from forebay.transforms.transform import Apply, Kind, Rows, State
 from forebay.transforms.unicode_tables import Form, form_tables
+
+_white_space = kernels("white_space")
+_unicode_form = kernels("unicode_form")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,32 +130,30 @@ class FixText:
 
 
 def _trimmed(column: pa.Array, *, inner: bool) -> pa.Array:
-    from forebay.transforms.kernels.white_space import collapse_into, trimmed_into
-
     offsets, data = text_bytes(column)
     starts, stops, made = np.empty(len(column), np.int64), np.empty(len(column), np.int64), np.empty_like(offsets)
-    trimmed_into(offsets, data, starts, stops)
+    _white_space.trimmed_into(offsets, data, starts, stops)
     buffer, out = text_room(int((stops - starts).sum()))
-    collapse_into(starts, stops, data, inner, made, out)
+    _white_space.collapse_into(starts, stops, data, inner, made, out)
     return text_column(column, made, buffer)
 
 
 def _normalized(column: pa.Array, form: Form) -> pa.Array:
     """Most texts are in the form, and are found to be; of the others most need no more than pairs composed. The rest is
     the library's."""
-    from forebay.transforms.kernels.unicode_form import check_into, compose_into
-
     tables = form_tables(form)
     offsets, data = text_bytes(column)
     left = np.empty(len(column), np.uint8)
-    check_into(offsets, data, tables.classes, tables.first, left)
+    _unicode_form.check_into(offsets, data, tables.classes, tables.first, left)
     if not left.any():
         return column
     if not len(tables.pairs):
         return _by_library(column, column, left, form)
     made = np.empty_like(offsets)
     buffer, out = text_room(int(offsets[-1] - offsets[0]))
-    compose_into(offsets, data, tables.classes, tables.first, tables.pairs, tables.composed, left, made, out)
+    _unicode_form.compose_into(
+        offsets, data, tables.classes, tables.first, tables.pairs, tables.composed, left, made, out
+    )
     return _by_library(column, text_column(column, made, buffer), left, form)
 
 

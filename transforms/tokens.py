@@ -9,11 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError, SpecError
-from forebay.transforms.kernels.tokens import shift_into, shift_rows_into
+from forebay.transforms.compiled import kernels
 from forebay.transforms.pieces_stage import check_take
 from forebay.transforms.stage import ColumnRows, TensorSpec
 from forebay.transforms.token_rows import row_length, row_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_tokens = kernels("tokens")
 
 _ALL: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -108,13 +110,15 @@ class ShiftStage:
         places = self._places(n, out)
         values, first = row_values(column)
         index = _ALL if take is None else np.ascontiguousarray(take, np.int64)
-        shift_into(values, first, self._length, index, take is not None, n, places)
+        _tokens.shift_into(values, first, self._length, index, take is not None, n, places)
 
     def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
         where = found[self._spec.column].addresses
         if len(where):
             kind = self._kind
-            shift_rows_into(kind.itemsize, int(kind.kind == "i"), where, self._length, self._places(len(where), out))
+            _tokens.shift_rows_into(
+                kind.itemsize, int(kind.kind == "i"), where, self._length, self._places(len(where), out)
+            )
 
     def _places(self, n: int, out: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Address and step of both arrays, for the kernel, which writes by address."""

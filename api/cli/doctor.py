@@ -98,6 +98,8 @@ def _warm(*, quiet: bool) -> tuple[str, bool, str]:
     from rich.console import Console
     from rich.progress import track
 
+    from forebay.transforms.compiled import compile_all
+
     package = importlib.import_module("forebay.transforms.kernels")
     names = [one.name for one in pkgutil.iter_modules(package.__path__)]
     console = Console(stderr=True)
@@ -106,9 +108,8 @@ def _warm(*, quiet: bool) -> tuple[str, bool, str]:
     for name in track(
         names, "compiling kernels", console=console, transient=True, disable=quiet or not console.is_terminal
     ):
-        # signatures are explicit, so importing a kernel module compiles it (or loads it from the cache)
         begun = time.perf_counter()
-        importlib.import_module(f"forebay.transforms.kernels.{name}")
+        compile_all(name)
         took = time.perf_counter() - begun
         if took > 1 and not quiet and not console.is_terminal:  # where there is no bar
             console.print(f"compiled {name} in {took:.1f} s")

@@ -35,10 +35,12 @@ def pad_into(value_V, offset_B1, fill_1, left, out_BL):
         start = offset_B1[i]
         size = min(offset_B1[i + 1] - start, length)
         first = length - size if left else 0
-        row = out_BL[i]
-        row[:first] = fill_1[0]
-        row[first : first + size] = value_V[start : start + size]
-        row[first + size :] = fill_1[0]
+        for j in range(first):
+            out_BL[i, j] = fill_1[0]
+        for j in range(size):
+            out_BL[i, first + j] = value_V[start + j]
+        for j in range(first + size, length):
+            out_BL[i, j] = fill_1[0]
 
 
 @njit(
