@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forebay.transforms.column_names import set_columns, textual, typed
 from forebay.transforms.compiled import kernels
-from forebay.transforms.text_column import text_bytes
+from forebay.transforms.text_column import text_bytes, validity
 from forebay.transforms.transform import Accumulator, Keep, Kind, Rows, State
 
 _text_fingerprint = kernels("text_fingerprint")
@@ -116,8 +116,11 @@ def _key(name: str, column: pa.Array) -> dict[str, pa.Array]:
         return {name: column}
     high, low = np.empty(len(column), np.uint64), np.empty(len(column), np.uint64)
     _text_fingerprint.fingerprint_into(*text_bytes(column), high, low)
-    nulls = np.asarray(column.is_null().to_numpy(zero_copy_only=False)) if column.null_count else None
-    return {name: pa.array(high, mask=nulls), f"{name}{_LOW}": pa.array(low, mask=nulls)}
+    halves = {name: high, f"{name}{_LOW}": low}
+    return {
+        key: pa.Array.from_buffers(pa.uint64(), len(column), [validity(column), pa.py_buffer(half)], column.null_count)
+        for key, half in halves.items()
+    }
 
 
 def _comparable(type: pa.DataType) -> bool:

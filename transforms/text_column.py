@@ -26,10 +26,14 @@ def text_room(nbytes: int) -> tuple[pa.Buffer, NDArray[np.uint8]]:
 
 def text_column(like: pa.Array, offsets: NDArray[np.int64], data: pa.Buffer) -> pa.Array:
     """A column of the texts in `data`, with the type and the nulls of `like`."""
-    valid = pc.is_valid(like).buffers()[1] if like.null_count else None
     places = offsets if _large(like.type) else offsets.astype(np.int32)
-    buffers = [valid, pa.py_buffer(places), data.slice(0, int(offsets[-1]))]
+    buffers = [validity(like), pa.py_buffer(places), data.slice(0, int(offsets[-1]))]
     return pa.Array.from_buffers(like.type, len(like), buffers, like.null_count)
+
+
+def validity(column: pa.Array) -> pa.Buffer | None:
+    """The bitmap of a column's values that are not null, from the first bit on; None where none is null."""
+    return pc.is_valid(column).buffers()[1] if column.null_count else None
 
 
 def _large(type: pa.DataType) -> bool:
