@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.engine.order import Shuffle, WindowOrder, mix_key, offsets_of, permute, window_order
+from forebay.engine.order import Read, Shuffle, WindowOrder, mix_key, offsets_of, permute, window_order
 from forebay.engine.selection import Selection
 
 _SAMPLE, _STRETCH, _FEWEST = 65_536, 1024, 64
@@ -77,6 +77,12 @@ class EpochOrder:
         gap = float(np.median(np.diff(lying, axis=1))) - 1  # rows between two neighbours: none where all stay together
         full = np.log(2) * (self.rows + 1) / (length + 1) - 1
         return float(gap / max(full, 1.0))
+
+    def stored(self, read: Read) -> tuple[int, int]:
+        """A window's read of a fragment in rows as they are stored, before filters: (first, one past the last)."""
+        assert self.windows is not None
+        kept = self.selection.kept.get(int(self.windows.fragments[read.place]))
+        return (read.first, read.stop) if kept is None else (int(kept[read.first]), int(kept[read.stop - 1]) + 1)
 
     def unfiltered(self, fragments: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """From rows that are left in a fragment to rows of the fragment."""

@@ -1,79 +1,117 @@
 """Reading ahead of an order that is known, as far as the store's latency asks for and memory allows."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Hashable)
 Result = TypeVar("Result")
+Plain = TypeVar("Plain")
 
-AHEAD_BYTES = 256 << 20
-"""Most bytes read ahead, by the sizes that the items have in their files."""
+AHEAD_BYTES = 128 << 20
+"""Most bytes read ahead, by the sizes that the items have in their files: twice what 16 connections of 4 MiB carry at once, so
+that as much can be ready as is under way."""
 
-_FIRST_DEPTH = 2
-_MOST_DEPTH = 64
+_FIRST_BYTES = 16 << 20
+_MOST_AT_ONCE = 64
 
 
 class ReadAhead(Generic[Item, Result]):
     """Reads items in their order before they are asked for. Thread-safe.
 
-    How far ahead is found on the way: each time that a caller has to wait, twice as many are begun, until none waits or
-    `limit` bytes are under way. So a near store costs few threads, and a far one is kept busy.
+    How far ahead is found on the way: each time that a caller has to wait, twice as many bytes may be under way or ready,
+    until none waits or `limit` is reached. So a near store costs little memory, and a far one is kept busy.
     """
 
     def __init__(
         self,
         read: Callable[[Item], Result],
-        items: Sequence[Item],
+        items: Iterable[Item],
         *,
         size: Callable[[Item], int],
-        limit: int = AHEAD_BYTES,
+        limit: Callable[[], int] = lambda: AHEAD_BYTES,
+        first: int = _FIRST_BYTES,
     ) -> None:
-        self._read, self._items, self._size, self._limit = read, items, size, limit
-        self._pool = ThreadPoolExecutor(_MOST_DEPTH, thread_name_prefix="forebay-ahead")
+        """
+        Args:
+            read: reads one item; called in threads. It must not hold this object, which else would not end when it is dropped.
+            items: different items in the order of their use, taken from as they are begun.
+            size: bytes of an item.
+            limit: most bytes under way or ready, as things stand when it is called.
+            first: bytes that are under way from the beginning.
+        """
+        self._read, self._items, self._size, self._limit = read, iter(items), size, limit
+        self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="forebay-ahead")
         self._lock = threading.Lock()
-        self._coming: dict[int, Future[Result]] = {}
-        self._held, self._next, self._depth = 0, 0, _FIRST_DEPTH
+        self._coming: dict[Item, Future[Result]] = {}
+        self._passed: set[Item] = set()
+        """Items that were not begun when a later one was asked for."""
+        self._next: Item | None = None
+        self._held, self._target = 0, min(first, limit())
+        weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True).atexit = False
+        with self._lock:
+            self._begin()
 
-    def take(self, at: int) -> Result:
-        """The result for item `at`. Items are taken once, in order or nearly so.
+    def take(self, item: Item) -> Result:
+        """The result for an item. Items are taken once, in order or nearly so.
 
         Raises:
             Exception: what `read` raised for this item.
         """
         with self._lock:
-            self._next = max(self._next, at)
-            self._begin(at)
-            future = self._coming.pop(at, None)
-            if future is None:  # taken out of turn
-                future = self._pool.submit(self._read, self._items[at])
+            future = self._coming.pop(item, None)
+            if future is None:
+                future = self._out_of_turn(item)
             else:
-                self._held -= self._size(self._items[at])
+                self._held -= self._size(item)
             if not future.done():
-                self._depth = min(2 * self._depth, _MOST_DEPTH)
-            self._begin(at + 1)
+                self._target *= 2
+            self._target = min(self._target, self._limit())
+            self._begin()
         return future.result()
 
     def close(self) -> None:
         """Leave what has not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, at: int) -> None:
-        while self._next < min(len(self._items), at + self._depth):
-            nbytes = self._size(self._items[self._next])
-            if self._coming and self._held + nbytes > self._limit:
+    @property
+    def target(self) -> int:
+        """Bytes that may be under way or ready now."""
+        return self._target
+
+    def _out_of_turn(self, item: Item) -> Future[Result]:
+        """Begin an item now that is not under way."""
+        if item in self._passed:
+            self._passed.remove(item)
+        else:
+            while (passed := self._following()) is not None and passed != item:
+                self._passed.add(passed)
+        return self._pool.submit(self._read, item)
+
+    def _following(self) -> Item | None:
+        """The item to begin next, taken."""
+        found, self._next = self._next, None
+        return next(self._items, None) if found is None else found
+
+    def _begin(self) -> None:
+        while (item := self._following()) is not None:
+            nbytes = self._size(item)
+            if self._coming and self._held + nbytes > self._target:
+                self._next = item
                 return
-            self._coming[self._next] = self._pool.submit(self._read, self._items[self._next])
+            self._coming[item] = self._pool.submit(self._read, item)
             self._held += nbytes
-            self._next += 1
 
 
 def read_ahead(
-    read: Callable[[Item], Result], items: Sequence[Item], *, size: Callable[[Item], int], limit: int = AHEAD_BYTES
+    read: Callable[[Plain], Result], items: Sequence[Plain], *, size: Callable[[Plain], int], limit: int = AHEAD_BYTES
 ) -> Iterator[Result]:
     """`read(item)` for each item, in order, read ahead. The first exception comes where its result would have come."""
-    ahead = ReadAhead(read, items, size=size, limit=limit)
+    ahead = ReadAhead(
+        lambda at: read(items[at]), range(len(items)), size=lambda at: size(items[at]), limit=lambda: limit, first=1
+    )
     try:
         for at in range(len(items)):
             yield ahead.take(at)

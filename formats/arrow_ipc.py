@@ -1,21 +1,31 @@
 """Arrow IPC files: fragments are record batches; local ones are mapped into memory and never copied."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 
-from forebay.formats.errors import CorruptError, ForebayError
+from forebay.formats.errors import CorruptError, DataError, ForebayError
 from forebay.formats.fragment import Fragment
-from forebay.formats.ipc_header import batch_header
+from forebay.formats.ipc_header import read_header
+from forebay.formats.ipc_rows import ROWS_ALIGNED, BatchPlaces, batch_places, fixed_bits
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.remote_layout import arrow_ranges
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
 
 _MAGIC = b"ARROW1"
+
+STEP_BYTES = 8 << 20
+"""Rows of a large fragment are fetched by about so many bytes: requests long enough to cost little each, and a window that
+takes a little of many fragments does not wait for all of each (`python -m forebay.bench.remote`)."""
+
+_HEADER_BYTES = 4 << 10
+"""Bytes that are fetched for the header of a record batch, which takes about a hundred for each column."""
+_HEADERS_AT_ONCE = 16
+"""Neighbours whose headers are fetched side by side: whoever reads one of them will read others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,31 @@ class ArrowReader:
             kept = [name for name in batch.schema.names if name in wanted]
             yield conform(batch.select(kept), request.schema, path=path, fill_missing=request.fill_missing)
 
+    def rows_a_step(self, store: Store, fragment: Fragment, request: ReadRequest) -> int:
+        """See `RowRanges`."""
+        names, widths = request.schema.names, [fixed_bits(one.type) for one in request.schema]
+        if store.local or not all(widths) or not widths or _places(store, fragment, names) is None:
+            return 0
+        return max(1, 8 * STEP_BYTES // (sum(widths) * ROWS_ALIGNED)) * ROWS_ALIGNED
+
+    def read_rows(
+        self, store: Store, fragment: Fragment, request: ReadRequest, rows: tuple[int, int]
+    ) -> Iterator[pa.RecordBatch]:
+        """See `RowRanges`."""
+        first, stop, names = *rows, request.schema.names
+        places = _places(store, fragment, names)
+        if places is None:
+            for whole in self.read(store, fragment, request):
+                yield whole.slice(first, stop - first)
+            return
+        if places.rows != fragment.rows:
+            raise DataError(
+                f"{fragment.path}: record batch {fragment.start} has {places.rows} rows, which is not what was found when the "
+                f"data set was opened ({fragment.rows}); the file is not the one that the manifest names"
+            )
+        file = store.open_ranges(fragment.path, places.ranges(first, stop))
+        yield conform(places.read(file, first, stop), request.schema, path=fragment.path, fill_missing=False)
+
     def open_batches(self, store: Store, path: str) -> list[pa.RecordBatch]:
         return list(_batches(store, path, None, None))
 
@@ -58,8 +93,37 @@ def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
     schema = _schema(store, path)
     file = store.memory_map(path)
     if _has_footer(file):
-        return schema, [batch_header(file, start, path).rows for start, _ in arrow_ranges(file, path)]
+        return schema, [read_header(file, start, path).rows for start, _ in arrow_ranges(file, path)]
     return schema, [batch.num_rows for batch in _batches(store, path, None, None)]
+
+
+def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> BatchPlaces | None:
+    """Where the columns of a fragment lie, if some of its rows can be fetched without the others."""
+    found: BatchPlaces | None = store.learned(fragment.path).get(
+        ("places", fragment.start, *names), lambda: _places_found(store, fragment, names)
+    )
+    return found
+
+
+def _places_found(store: Store, fragment: Fragment, names: Sequence[str]) -> dict[Any, BatchPlaces | None]:
+    path = fragment.path
+    try:
+        file = store.open_input(path)
+        if not _has_footer(file):
+            return {("places", fragment.start, *names): None}
+        schema = pa.ipc.open_file(file).schema
+        starts = [start for start, _ in arrow_ranges(file, path)]
+        first = fragment.start // _HEADERS_AT_ONCE * _HEADERS_AT_ONCE
+        some = dict(enumerate(starts[first : first + _HEADERS_AT_ONCE], first))
+        heads = store.open_ranges(path, [(start, start + _HEADER_BYTES) for start in some.values()])
+        return {
+            ("places", index, *names): batch_places(heads, start, path, schema=schema, names=names)
+            for index, start in some.items()
+        }
+    except ForebayError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{path}: not a whole Arrow IPC file: {error}") from error
 
 
 def _schema(store: Store, path: str) -> pa.Schema:
@@ -82,7 +146,7 @@ def _batches(store: Store, path: str, indices: range | None, names: set[str] | N
                 ranges = arrow_ranges(file, path)
                 if not store.local:
                     file = store.open_ranges(path, [ranges[index] for index in indices])
-                elif not batch_header(file, ranges[indices.start][0], path).compressed:
+                elif not read_header(file, ranges[indices.start][0], path).compressed:
                     fields = None  # what is mapped costs nothing; Arrow copies it when fields are named
             yield from _from_file(file, path, indices, fields)
         else:

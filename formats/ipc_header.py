@@ -1,6 +1,6 @@
-"""What the header of a record batch in an Arrow IPC file says: its rows, and whether its buffers are compressed.
+"""What the header of a record batch in an Arrow IPC file says: its rows, where its buffers are, and whether they are compressed.
 
-pyarrow tells neither without loading the batch. The header is a flatbuffer, `Message` with a `RecordBatch` in it:
+pyarrow tells none of it without loading the batch. The header is a flatbuffer, `Message` with a `RecordBatch` in it:
 https://github.com/apache/arrow/blob/main/format/Message.fbs
 """
 
@@ -14,19 +14,25 @@ from forebay.formats.errors import CorruptError
 _CONTINUATION = 0xFFFFFFFF
 _MESSAGE_HEADER = 2
 """Place of `header` in the table Message."""
-_LENGTH, _COMPRESSION = 0, 3
-"""Places of `length` and `compression` in the table RecordBatch."""
+_LENGTH, _NODES, _BUFFERS, _COMPRESSION = 0, 1, 2, 3
+"""Places of `length`, `nodes`, `buffers` and `compression` in the table RecordBatch."""
 
 
 @dataclass(frozen=True, slots=True)
-class BatchHeader:
+class Header:
     """One record batch, as announced."""
 
     rows: int
     compressed: bool
+    body: int
+    """Byte of the file at which its buffers begin."""
+    nodes: list[tuple[int, int]]
+    """(length, nulls) of each array in it, depth first."""
+    buffers: list[tuple[int, int]]
+    """(first byte, length) in the body."""
 
 
-def batch_header(file: pa.NativeFile, start: int, path: str) -> BatchHeader:
+def read_header(file: pa.NativeFile, start: int, path: str) -> Header:
     """The header of the record batch whose message starts at byte `start`.
 
     Raises:
@@ -41,9 +47,19 @@ def batch_header(file: pa.NativeFile, start: int, path: str) -> BatchHeader:
         batch = _at(data, _field(data, message, _MESSAGE_HEADER))
         at = _field(data, batch, _LENGTH)
         rows = struct.unpack_from("<q", data, at)[0] if at else 0
-        return BatchHeader(rows, _field(data, batch, _COMPRESSION) != 0)
+        nodes, buffers = (_pairs(data, _field(data, batch, one)) for one in (_NODES, _BUFFERS))
+        return Header(rows, _field(data, batch, _COMPRESSION) != 0, start + 8 + length, nodes, buffers)
     except struct.error as error:
         raise CorruptError(f"{path}: no record batch at byte {start}: {error}") from error
+
+
+def _pairs(data: bytes, place: int) -> list[tuple[int, int]]:
+    """A vector of structs of two int64."""
+    if not place:
+        return []
+    vector = _at(data, place)
+    (count,) = struct.unpack_from("<I", data, vector)
+    return [struct.unpack_from("<qq", data, vector + 4 + 16 * one) for one in range(count)]
 
 
 def _at(data: bytes, place: int) -> int:

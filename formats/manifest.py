@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from forebay.formats.errors import CorruptError, StateError
+from forebay.formats.errors import CorruptError, SourceError, StateError
 from forebay.formats.schemas import class_names
 from forebay.formats.shard_index import ShardIndex, ShardInfo
 from forebay.formats.store import Store
 
-__all__ = ["NAME", "VERSION", "Manifest", "ShardInfo", "has_manifest"]
+__all__ = ["NAME", "VERSION", "Manifest", "ShardInfo", "has_manifest", "manifest_of"]
 
 NAME = "manifest.json"
 VERSION = 1
@@ -109,6 +109,16 @@ class Manifest:
             raise CorruptError(
                 f"{path}: not a manifest of forebay, or altered: {type(error).__name__}: {error}"
             ) from error
+
+
+def manifest_of(store: Store, directory: str) -> Manifest | None:
+    """The manifest of a directory, if there is one."""
+    if store.local and not has_manifest(store, directory):
+        return None
+    try:
+        return Manifest.read(store, directory)  # a store far away is not asked first whether there is one
+    except SourceError:
+        return None
 
 
 def has_manifest(store: Store, directory: str) -> bool:

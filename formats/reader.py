@@ -67,6 +67,18 @@ class RandomAccess(Protocol):
         """All record batches of the file, zero copy."""
 
 
+class RowRanges(Protocol):
+    """What a reader offers as well if some rows of a fragment can be fetched without the others: raw Arrow in object stores."""
+
+    def rows_a_step(self, store: Store, fragment: Fragment, request: ReadRequest) -> int:
+        """How many rows are worth a read of their own; 0: this fragment is read as a whole."""
+
+    def read_rows(
+        self, store: Store, fragment: Fragment, request: ReadRequest, rows: tuple[int, int]
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows (first, one past the last) of a fragment, the first a multiple of eight, as `Reader.read` would give them."""
+
+
 READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     # format -> (class in forebay.formats, suffixes)
     "parquet": ("parquet.ParquetReader", (".parquet", ".pq")),

@@ -14,6 +14,8 @@ from forebay.formats.retry import RetryPolicy, with_retries
 
 _KEPT = 128
 """Latencies that are remembered to tell what is late."""
+_SPELL, _FADES = 0.25, 0.98
+"""Seconds over which the bandwidth is taken, and what a measurement counts for after each: half after 9 seconds."""
 _LOOK_AGAIN = 0.25
 """Seconds to wait for more latencies where there are too few yet."""
 
@@ -31,7 +33,7 @@ class RemoteOptions:
     hedge_after: float = 3.0
     """A request that takes this many times the 95th percentile gets a rival; 0: never."""
     hedge_share: float = 0.05
-    """Most rivals, as a share of all requests: a store that is slow as a whole is not asked twice for everything."""
+    """Most that rivals ask for, as a share of all bytes: a store that is slow as a whole is not asked twice for everything."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
@@ -74,7 +76,24 @@ class Fetcher:
         # rivals have connections of their own: the late ones hold those of the pool
         self._rivals = ThreadPoolExecutor(max(1, options.connections // 4), thread_name_prefix="forebay-hedge")
         self._lock = threading.Lock()
-        self._took: deque[float] = deque(maxlen=_KEPT)
+        self._took: tuple[deque[float], deque[float]] = deque(maxlen=_KEPT), deque(maxlen=_KEPT)
+        """Of short and of long requests: what is late for one is not for the other."""
+        self._hedged_bytes = 0
+        self._least_seconds = self._bandwidth = 0.0
+        self._since, self._nbytes_since = time.monotonic(), 0
+
+    def keeps_busy(self) -> int:
+        """Bytes begun and not used yet that keep the store busy: its bandwidth times the least that a long request took, which
+        is the distance to it without the queues that one's own requests make; at least eight requests.
+
+        That product is N. Cardwell et al., BBR: Congestion-Based Congestion Control, 2016. It is taken four times, since a
+        read waits for the object's version behind its bytes, and the first of a file for its layout before them.
+        """
+        options = self.options
+        with self._lock:
+            product = self._least_seconds * self._bandwidth
+        most = 2 * options.connections * options.part_bytes
+        return min(max(8 * options.part_bytes, int(4 * product)), most) if product else most
 
     def start(self, read: ReadInto, part: Range, target: memoryview) -> Future[None]:
         """Begin to fetch a part into `target`."""
@@ -89,11 +108,11 @@ class Fetcher:
         """
         late = None
         while late is None:
-            late = self._late()
+            late = self._late(part)
             done, _ = wait([future], timeout=_LOOK_AGAIN if late is None else late)
             if done:
                 return future.result()
-        if not future.running() or not self._may_hedge():
+        if not future.running() or not self._may_hedge(part):
             return future.result()
         data = bytearray(part[1] - part[0])
         rival = self._rivals.submit(self._one, read, part, memoryview(data))
@@ -115,8 +134,7 @@ class Fetcher:
             if count != len(target):
                 raise ShortReadError(f"{count} bytes came of {len(target)} that were asked for")
             with self._lock:
-                self._took.append(time.monotonic() - began)
-                self.counts.nbytes += count
+                self._measure(time.monotonic(), began, count)
 
         def pause(seconds: float) -> None:
             with self._lock:
@@ -125,16 +143,33 @@ class Fetcher:
 
         with_retries(once, self.options.retry, sleep=pause)
 
-    def _late(self) -> float | None:
+    def _measure(self, now: float, began: float, count: int) -> None:
+        self._took[self._long(count)].append(now - began)
+        self.counts.nbytes += count
+        self._nbytes_since += count
+        if now - self._since > _SPELL:
+            self._bandwidth = max(_FADES * self._bandwidth, self._nbytes_since / (now - self._since))
+            self._since, self._nbytes_since = now, 0
+            self._least_seconds /= _FADES  # a store that has come to be farther away is noticed
+        if self._long(count):
+            self._least_seconds = min(self._least_seconds or now - began, now - began)
+
+    def _late(self, part: Range) -> float | None:
         with self._lock:
-            if not self.options.hedge_after or len(self._took) < 16:
+            took = self._took[self._long(part[1] - part[0])]
+            if not self.options.hedge_after or len(took) < 16:
                 return None
-            ordered = sorted(self._took)
+            ordered = sorted(took)
         return max(0.05, self.options.hedge_after * ordered[int(0.95 * len(ordered))])
 
-    def _may_hedge(self) -> bool:
+    def _long(self, count: int) -> bool:
+        return 2 * count >= self.options.part_bytes
+
+    def _may_hedge(self, part: Range) -> bool:
+        size = part[1] - part[0]
         with self._lock:
-            if self.counts.hedges + 1 > self.options.hedge_share * self.counts.requests:
+            if self._hedged_bytes + size > self.options.hedge_share * self.counts.nbytes:
                 return False
+            self._hedged_bytes += size
             self.counts.hedges += 1
             return True

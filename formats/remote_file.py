@@ -40,12 +40,10 @@ class RemoteFile(io.RawIOBase):
 
     def __init__(self, source: RemoteObject) -> None:
         super().__init__()
-        self._source = source
-        self._at = 0
+        self._source, self._at = source, 0
         self._held: dict[int, _Span] = {}
         self._starts: list[int] = []
-        self._ahead = _FIRST_AHEAD
-        self._expected_at = -1
+        self._ahead, self._expected_at = _FIRST_AHEAD, -1
 
     def will_need(self, ranges: Iterable[Range]) -> None:
         """Begin to fetch these ranges, side by side, before they are read."""
@@ -70,8 +68,7 @@ class RemoteFile(io.RawIOBase):
         return data.size
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
-        self._at = max(0, base + offset)
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence])
         return self._at
 
     def tell(self) -> int:
@@ -99,11 +96,10 @@ class RemoteFile(io.RawIOBase):
             return pa.py_buffer(b"")
         if start == 0 and stop <= _MAGIC and not self._source.edges:
             self._fetch_edges()
-        for first, data in self._source.edges.items():
+        for first, data in list(self._source.edges.items()):
             if first <= start and stop <= first + data.size:
                 return data.slice(start - first, stop - start)
-        pieces = []
-        at = start
+        pieces, at = [], start
         while at < stop:
             span = self._span_with(at, stop)
             upto = min(stop, span.stop)
@@ -113,8 +109,11 @@ class RemoteFile(io.RawIOBase):
 
     def _fetch_edges(self) -> None:  # side by side: who looks for magic bytes wants the footer next
         spans = [self._begin(*one) for one in _ends(self._source.size) if one[0] not in self._held]
-        for span in spans:
-            self._source.edges[span.start] = self._landed(span).data
+        for span in spans:  # without a look at the version: reading rows will compare it with that of the opening
+            self._finish(span)
+            span.parts = []
+            self._source.keep((span.start, span.stop), span.data)
+            self._source.edges[span.start] = span.data
         self._drop([span.start for span in spans])
 
     def _span_with(self, at: int, stop: int) -> _Span:

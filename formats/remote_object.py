@@ -21,6 +21,21 @@ class Version:
     """Its etag; where the store gives none, its time."""
 
 
+class Learned:
+    """What was found out about an object and need not be looked up again, by name. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock, self._found = threading.RLock(), dict[Any, Any]()
+
+    def get(self, key: Any, find: Callable[[], dict[Any, Any]]) -> Any:
+        """What is known under a key; `find` tells that and perhaps more, once, while others wait."""
+        if key not in self._found:
+            with self._lock:
+                if key not in self._found:
+                    self._found.update(find())
+        return self._found[key]
+
+
 class RangeCache(Protocol):
     """Where ranges of remote objects are kept on the local disk."""
 
@@ -34,6 +49,7 @@ class RemoteObject:
 
     Attributes:
         edges: its first and last bytes, by where they start: they are read again and again, and kept.
+        learned: what readers found out about it and need not look up again.
     """
 
     def __init__(
@@ -43,6 +59,7 @@ class RemoteObject:
         self._open = open_handle
         self._handle, self.version = open_handle()
         self.edges: dict[int, pa.Buffer] = {}
+        self.learned = Learned()
         self._looking = threading.Lock()
         self._looks, self._last_look, self._seen = 0, 0, self.version
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from forebay.formats.remote_fetch import Fetcher, RemoteOptions
 from forebay.formats.remote_file import RemoteFile
-from forebay.formats.remote_object import RangeCache, RemoteObject, Version
+from forebay.formats.remote_object import Learned, RangeCache, RemoteObject, Version
 from forebay.formats.retry import with_retries
 
 _OBJECTS = 4096
@@ -24,6 +24,7 @@ class RemoteReads:
         self.fetcher = Fetcher(self.options)
         self._lock = threading.Lock()
         self._objects: OrderedDict[str, RemoteObject] = OrderedDict()
+        self._opening: dict[str, threading.Lock] = {}
 
     def open(self, path: str) -> pa.PythonFile:
         """A file over the object.
@@ -39,6 +40,10 @@ class RemoteReads:
         file.will_need(ranges)
         return pa.PythonFile(file, mode="r")
 
+    def learned(self, path: str) -> Learned:
+        """What readers found out about this version of the object."""
+        return self._object(path).learned
+
     def forget(self) -> None:
         """Look at every object anew from here on: a new scan sees what was replaced."""
         with self._lock:
@@ -50,11 +55,16 @@ class RemoteReads:
             if found:
                 self._objects.move_to_end(path)
                 return found
-        made = RemoteObject(path, self.fetcher, lambda: self._open(path), self.cache)
-        with self._lock:
-            found = self._objects.setdefault(path, made)
-            while len(self._objects) > _OBJECTS:
-                self._objects.popitem(last=False)
+            opening = self._opening.setdefault(path, threading.Lock())
+        with opening:  # who comes meanwhile waits for the one answer
+            found = self._objects.get(path)
+            if found is None:
+                found = RemoteObject(path, self.fetcher, lambda: self._open(path), self.cache)
+            with self._lock:
+                self._objects[path] = found
+                self._opening.pop(path, None)
+                while len(self._objects) > _OBJECTS:
+                    self._objects.popitem(last=False)
         return found
 
     def _open(self, path: str) -> tuple[Any, Version]:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +12,19 @@ import pyarrow.compute as pc
 from forebay.formats.errors import SpecError, StateError
 from forebay.formats.expand import expand
 from forebay.formats.fragment import Fragment
-from forebay.formats.manifest import Manifest, has_manifest
-from forebay.formats.reader import Layout, OnBadRow, Reader, ReadRequest, format_of, known_format, only, reader_for
+from forebay.formats.manifest import Manifest, manifest_of
+from forebay.formats.reader import (
+    Layout,
+    OnBadRow,
+    RandomAccess,
+    Reader,
+    ReadRequest,
+    RowRanges,
+    format_of,
+    known_format,
+    only,
+    reader_for,
+)
 from forebay.formats.schemas import Unify, unify
 from forebay.formats.store import Store, store_for
 
@@ -79,15 +90,18 @@ class Source:
         return self._reader.read(self.store, fragment, request)
 
     @property
+    def row_ranges(self) -> RowRanges | None:
+        """What reads some rows of a fragment without the others, if this format may have that."""
+        return cast(RowRanges, self._reader) if self._unify != "union" and hasattr(self._reader, "read_rows") else None
+
+    @property
     def random_access(self) -> bool:
         """Whether any row can be taken at any time at no cost: local Arrow files, mapped into memory."""
         return self.store.local and hasattr(self._reader, "open_batches")
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """All record batches of a file, zero copy; only where `random_access`. One for each fragment of the file."""
-        reader: Any = self._reader
-        opened: list[pa.RecordBatch] = reader.open_batches(self.store, path)
-        return opened
+        return cast(RandomAccess, self._reader).open_batches(self.store, path)
 
     def identity(self) -> dict[str, Any]:
         """What the data is, as plain values for fingerprints: it changes when a file does, not when a directory moves.
@@ -153,8 +167,6 @@ class Source:
 
     @cached_property
     def _layouts(self) -> list[Layout]:
-        if len(self.paths) == 1:
-            return [self._reader.layout(self.store, self.paths[0])]
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="forebay-footers") as pool:
             return list(pool.map(lambda path: self._reader.layout(self.store, path), self.paths))
 
@@ -188,8 +200,8 @@ def open_source(
     if isinstance(path, str) or hasattr(path, "__fspath__"):
         store, inner = store_for(path)
         if store.is_directory(inner):
-            if format in (None, "parquet", "arrow") and has_manifest(store, inner):
-                manifest = Manifest.read(store, inner)
+            manifest = manifest_of(store, inner) if format in (None, "parquet", "arrow") else None
+            if manifest is not None:
                 paths = [f"{inner}/{one.name}" for one in manifest.shards]
                 return Source(store, paths, manifest.format, schema=schema, options=options, prepared=(inner, manifest))
             if format == "images" or (format is None and _first_format(store, inner) == "images"):

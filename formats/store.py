@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from forebay.formats.errors import ForebayError, SourceError, SpecError, StorageError
+from forebay.formats.remote_object import Learned
 from forebay.formats.remote_reads import RemoteReads
 from forebay.formats.retry import with_retries
 
@@ -85,6 +86,13 @@ class Store:
         """The file, of which these ranges (first byte, one past the last) are read: a remote one fetches them all at once."""
         remote = self.remote
         return _told(path, lambda: remote.open_ranges(path, ranges)) if remote else self.memory_map(path)
+
+    def learned(self, path: str) -> Learned:
+        """Where readers keep what they found out about a remote object, for as long as it is the same; of local files nothing
+        is kept."""
+        remote = self.remote
+        found: Learned = _told(path, lambda: remote.learned(path)) if remote else Learned()
+        return found
 
     def memory_map(self, path: str) -> pa.NativeFile:
         """The file mapped into memory where the store is local, else `open_input`."""

@@ -16,11 +16,12 @@ from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.gather import Gatherer
 from forebay.engine.order import Read, WindowOrder
 from forebay.engine.plan import Plan
-from forebay.engine.read_ahead import AHEAD_BYTES, ReadAhead
+from forebay.engine.read_ahead import AHEAD_BYTES
 from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.source import Source
 from forebay.loaders.fragment_rows import FragmentRows
 from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids
+from forebay.loaders.rows_ahead import RowsAhead
 
 _WIDE = 2048
 """Bytes of a row from which on taking it from anywhere costs no more than taking it from beside the last."""
@@ -52,14 +53,8 @@ class DecodedRows:
         self.lanes = _lanes_of(self._order_of_reading.lanes, self.share)
         self._held: dict[int, _Window] = {}
         self._loads: dict[tuple[int, int], FragmentRows] = {}
-        self._ahead: ReadAhead[int, list[pa.RecordBatch]] | None = None
-        self._turns: dict[tuple[int, int], int] = {}
         self._following, self._expect = following, getattr(source, "expect", None)
-        if not source.store.local:  # each request takes its time: more of them are under way than there are threads
-            reading, fragments = self._reading(self._order_of_reading, 0), source.fragments()
-            self._turns = {one: at for at, one in enumerate(reading)}
-            ordinals = [self.ordinal(place) for _, place in reading]
-            self._ahead = ReadAhead(self._read, ordinals, size=lambda ordinal: fragments[ordinal].nbytes)
+        self._ahead: RowsAhead | None = None
 
     def schedule(self, positions: NDArray[np.int64], floor: int, pool: Executor | None) -> "list[_Window]":
         if not len(positions):
@@ -69,6 +64,11 @@ class DecodedRows:
         if self._expect is not None:  # a cache that cannot hold everything keeps what comes next
             self._expect(self._coming(order.window_at(low)))
             self._expect = None
+        if not self._source.store.local:
+            pool = None  # fetching has threads of its own; those of the pool would wait for it, and not do what can be done
+            if self._ahead is None:
+                columns, first = self._plan.columns, order.window_at(low)
+                self._ahead = RowsAhead(self._source, columns, self._order, lanes=self.lanes, first=first)
         oldest = order.window_at(min(floor, low))
         for window in [one for one in self._held if one < oldest]:
             del self._held[window]
@@ -107,7 +107,7 @@ class DecodedRows:
             reads, old = self._order_of_reading.reads(window, self.lanes), self._loads
             # a fragment that the window before has a part of is decoded once for both
             self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
-            coming = [self._loads[one[:2]].expect(self._stored(one), pool) for one in reads]
+            coming = [self._loads[one[:2]].expect(self._order.stored(one), pool) for one in reads]
             self._held[window] = _Window(self, window, [(one, self._loads[one[:2]]) for one in reads])
             if self.share:
                 self._held[window].prepare_behind([one for one in coming if one is not None])
@@ -130,27 +130,17 @@ class DecodedRows:
         """The fragment at a place of the reading order."""
         return int(self._order_of_reading.fragments[place])
 
-    def _stored(self, read: Read) -> tuple[int, int]:
-        """A read's range in rows as they are stored, before filters."""
-        kept = self._order.selection.kept.get(self.ordinal(read.place))
-        return (read.first, read.stop) if kept is None else (int(kept[read.first]), int(kept[read.stop - 1]) + 1)
-
     def _load(self, read: Read) -> FragmentRows:
         ordinal = self.ordinal(read.place)
         fragment, kept = self._source.fragments()[ordinal], self._order.selection.kept.get(ordinal)
         rows = None if kept is not None else int(self._order.selection.counts[ordinal])
         whole = not self._order_of_reading.window
-        ahead, turn = self._ahead, self._turns.get((read.lane, read.place), 0)
-
-        def begin() -> Iterator[pa.RecordBatch]:
-            if ahead:
-                return iter(ahead.take(turn))
-            return self._source.read(fragment, columns=self._plan.columns, at_once=whole)
-
-        return FragmentRows(begin, rows, f"{fragment.path}: fragment {ordinal}")
-
-    def _read(self, ordinal: int) -> list[pa.RecordBatch]:
-        return list(self._source.read(self._source.fragments()[ordinal], columns=self._plan.columns))
+        place = f"{fragment.path}: fragment {ordinal}"
+        if self._ahead is not None:
+            first, coming = self._ahead.batches(read)
+            return FragmentRows(lambda: coming, rows, place, first=first)
+        columns = self._plan.columns
+        return FragmentRows(lambda: self._source.read(fragment, columns=columns, at_once=whole), rows, place)
 
 
 class _Window:
@@ -234,7 +224,7 @@ class _Window:
         found = self._batches
         while self._loads:
             read, load = self._loads[0]
-            for first, batch in load.take(self._rows._stored(read)):
+            for first, batch in load.take(self._rows._order.stored(read)):
                 found[read.place << ROW_BITS | first] = batch  # two lanes may have parts of one fragment
             del self._loads[0]
         starts = sorted(found)

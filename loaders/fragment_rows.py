@@ -19,12 +19,15 @@ class FragmentRows:
     A row group may be larger than a window; then the rest of it is decoded when the next window comes.
     """
 
-    def __init__(self, begin: Callable[[], Iterator[pa.RecordBatch]], rows: int | None, place: str) -> None:
-        """`begin` begins to decode; `rows` is how many there must be (None: not known); `place` names them in errors."""
+    def __init__(
+        self, begin: Callable[[], Iterator[pa.RecordBatch]], rows: int | None, place: str, *, first: int = 0
+    ) -> None:
+        """`begin` begins to decode, at row `first`; `rows` is how many there must be in all (None: not known); `place` names
+        them in errors."""
         self._begin, self._rows, self._place = begin, rows, place
         self._coming: Iterator[pa.RecordBatch] | None = None
         self._batches: list[tuple[int, pa.RecordBatch]] = []
-        self._decoded = 0
+        self._decoded = first
         self._expected: list[int] = []
         self._failed: Exception | None = None
         self._lock = threading.Lock()

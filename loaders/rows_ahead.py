@@ -1,0 +1,157 @@
+"""Rows of remote fragments on their way into windows: fetched in the order of their use, before they are asked for."""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from forebay.engine.epoch_order import EpochOrder
+from forebay.engine.order import Read, WindowOrder
+from forebay.engine.read_ahead import AHEAD_BYTES, ReadAhead
+from forebay.formats.fragment import Fragment
+from forebay.formats.reader import ReadRequest, only
+from forebay.formats.source import Source
+
+Rows = tuple[int, int]
+"""(first row, one past the last), as they are stored."""
+
+_LOOKS_AT_ONCE, _LOOKED_AHEAD = 8, 24
+"""Layouts that are looked up at once, and how many parts before they are needed."""
+_SAMPLED = 64
+"""Fragments by which the bytes of a row are told."""
+
+
+class _Part(NamedTuple):
+    """What is fetched in one go."""
+
+    lane: int
+    place: int
+    rows: Rows | None
+    """None: all of the fragment."""
+
+
+class RowsAhead:
+    """The rest of a pass over a data set in an object store.
+
+    Fragments whose rows can be fetched without one another come in steps, as the windows need them; others as a whole. Steps
+    stand at the same rows whatever the order is, so that a cache of what was fetched knows them again.
+    """
+
+    def __init__(
+        self, source: Source, columns: Sequence[str], order: EpochOrder, *, lanes: Sequence[int], first: int
+    ) -> None:
+        """`lanes` are those that are read here; `first` is the first window that will be asked for."""
+        assert order.windows is not None
+        self._fragments, self._order = source.fragments(), order
+        looks = ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="forebay-layouts")
+        weakref.finalize(self, looks.shutdown, wait=False, cancel_futures=True).atexit = False
+        look = partial(_step, source, columns)
+        for read in order.windows.reads(first, lanes):  # side by side with the one that is waited for below
+            looks.submit(look, self._fragments[int(order.windows.fragments[read.place])])
+        self._step = look(self._fragments[int(order.windows.fragments[0])])
+        window = _window_bytes(self._fragments, order, lanes)
+        fragments, places, step = self._fragments, order.windows.fragments, self._step
+        # nothing that the threads work with holds this object, so that they end when it is dropped
+        self._ahead: ReadAhead[_Part, list[pa.RecordBatch]] = ReadAhead(
+            partial(_read, source, columns, order.windows),
+            _looked_at(
+                _parts(self._fragments, order, self._step, lanes=lanes, first=first),
+                lambda part: looks.submit(look, fragments[int(places[part.place])]) if step else None,
+            ),
+            size=partial(_size, self._fragments, order.windows),
+            # all of the next window must fit beside what is under way, else its rest would wait for this one's end
+            limit=partial(_limit, source, window),
+            first=min(window, AHEAD_BYTES),
+        )
+
+    def batches(self, read: Read) -> tuple[int, Iterator[pa.RecordBatch]]:
+        """The rows of a read's fragment: (first row, record batches from there on), from where the read begins or before."""
+        parts = _of_fragment(self._order, self._fragments, read, self._step)
+        start = parts[0].rows[0] if parts[0].rows else 0
+        return start, (batch for part in parts for batch in self._ahead.take(part))
+
+
+def _step(source: Any, columns: Sequence[str], fragment: Fragment) -> int:
+    """How many rows are worth a read of their own, as this fragment is laid out; 0: fragments are read as a whole."""
+    ranges = getattr(source, "row_ranges", None)  # a source over a cache has none
+    return (
+        0 if ranges is None else ranges.rows_a_step(source.store, fragment, ReadRequest(only(source.schema, columns)))
+    )
+
+
+def _parts(
+    fragments: Sequence[Fragment], order: EpochOrder, step: int, *, lanes: Sequence[int], first: int
+) -> Iterator[_Part]:
+    """All that is read from window `first` on, in the order of its first use."""
+    windows = order.windows
+    assert windows is not None
+    given: dict[tuple[int, int], list[_Part]] = {}  # what is left of the fragments that the window before needed
+    for window in range(first, windows.windows):
+        reads, before = windows.reads(window, lanes), given
+        given = {}
+        for one in reads:
+            given[one[:2]] = before[one[:2]] if one[:2] in before else _of_fragment(order, fragments, one, step)
+        for read in reads:
+            left, stop = given[read[:2]], order.stored(read)[1]
+            while left and (left[0].rows is None or left[0].rows[0] < stop):
+                yield left.pop(0)
+
+
+def _looked_at(parts: Iterator[_Part], look: Callable[[_Part], object]) -> Iterator[_Part]:
+    """The parts; the layout of each fragment is looked up while parts before it are fetched."""
+    waiting: deque[_Part] = deque()
+    for part in parts:
+        if not any(part.place == one.place for one in waiting):
+            look(part)
+        waiting.append(part)
+        if len(waiting) > _LOOKED_AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _of_fragment(order: EpochOrder, fragments: Sequence[Fragment], read: Read, step: int) -> list[_Part]:
+    """The parts of a read's fragment, from the one in which the read begins."""
+    assert order.windows is not None
+    rows = fragments[int(order.windows.fragments[read.place])].rows or 0
+    if not step:
+        return [_Part(read.lane, read.place, None)]
+    edges = [*range(0, rows - step // 4, step), rows]  # a short rest goes with the step before
+    edges = edges if len(edges) > 1 else [0, rows]
+    first = order.stored(read)[0]
+    pairs = zip(edges[:-1], edges[1:], strict=True)
+    return [_Part(read.lane, read.place, pair) for pair in pairs if pair[1] > first]
+
+
+def _read(source: Source, columns: Sequence[str], windows: WindowOrder, part: _Part) -> list[pa.RecordBatch]:
+    fragment = source.fragments()[int(windows.fragments[part.place])]
+    if part.rows is None or source.row_ranges is None:
+        return list(source.read(fragment, columns=columns))
+    request = ReadRequest(only(source.schema, columns))
+    return list(source.row_ranges.read_rows(source.store, fragment, request, part.rows))
+
+
+def _size(fragments: Sequence[Fragment], windows: WindowOrder, part: _Part) -> int:
+    fragment = fragments[int(windows.fragments[part.place])]
+    if part.rows is None:
+        return fragment.nbytes
+    return fragment.nbytes * (part.rows[1] - part.rows[0]) // max(fragment.rows or 0, 1)
+
+
+def _limit(source: Source, window: int) -> int:
+    reads = source.store.remote
+    return window + (reads.fetcher.keeps_busy() if reads is not None else AHEAD_BYTES)
+
+
+def _window_bytes(fragments: Sequence[Fragment], order: EpochOrder, lanes: Sequence[int]) -> int:
+    """What a window takes in the files, about, of the lanes that are read here."""
+    windows = order.windows
+    assert windows is not None
+    some = [fragments[int(at)] for at in windows.fragments[:_SAMPLED]]
+    nbytes, rows = sum(one.nbytes for one in some), sum(one.rows or 0 for one in some)
+    if not windows.window or not rows:
+        return nbytes // max(len(some), 1)
+    return nbytes * windows.window * len(lanes) // (rows * windows.lanes)
