@@ -210,6 +210,15 @@ def test_survives_kills_at_any_point(tmp_path: Path) -> None:
         assert right(at, after.get_or_compute(key(at), lambda at=at: made(at), SCHEMA))
 
 
+def test_survives_a_kill_at_each_call_of_the_system(tmp_path: Path) -> None:
+    worker = start("killed_at_each_step", str(tmp_path / "cache"), stdout=subprocess.PIPE)
+    said, _ = worker.communicate(timeout=110)
+    assert worker.returncode == 0  # 7: a bad unit, 8: something left lying about, 9: above the bound, 10: wrong rows
+    steps, *calls = said.split()
+    assert int(steps) > 100
+    assert {"open", "write", "fsync", "replace", "unlink", "mkdir", "flock", "close", "utime"} <= set(calls)
+
+
 def refused(directory: Path, limit: str, *user: str) -> tuple[int, int, str]:
     worker = start("refused", str(directory), limit, *user, stdout=subprocess.PIPE)
     said, _ = worker.communicate(timeout=60)
