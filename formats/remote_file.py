@@ -20,7 +20,7 @@ _MOST_AHEAD = 32 << 20
 _GROWTH = 4
 _EDGE = 64 << 10
 """Bytes at both ends of an object that are kept once they were read: there stand magic bytes and footers."""
-_HEAD, _MAGIC = 4 << 10, 16
+_HEAD, _MAGIC = 8 << 10, 16
 """Bytes of the beginning that are fetched with the end, and how short a first read is that looks for magic bytes."""
 
 
@@ -49,7 +49,7 @@ class RemoteFile(io.RawIOBase):
         """Begin to fetch these ranges, side by side, before they are read."""
         limit, gap = self._source.size, self._source.fetcher.options.gap_bytes
         for start, stop in coalesce(((max(0, a), min(b, limit)) for a, b in ranges), gap=gap):
-            if start not in self._held:
+            if start not in self._held and self._source.edge(start, stop) is None:
                 self._begin(start, stop)
 
     def read_buffer(self, size: int = -1) -> pa.Buffer:
@@ -96,9 +96,9 @@ class RemoteFile(io.RawIOBase):
             return pa.py_buffer(b"")
         if start == 0 and stop <= _MAGIC and not self._source.edges:
             self._fetch_edges()
-        for first, data in list(self._source.edges.items()):
-            if first <= start and stop <= first + data.size:
-                return data.slice(start - first, stop - start)
+        edge = self._source.edge(start, stop)
+        if edge is not None:
+            return edge
         pieces, at = [], start
         while at < stop:
             span = self._span_with(at, stop)
@@ -114,7 +114,8 @@ class RemoteFile(io.RawIOBase):
             span.parts = []
             self._source.keep((span.start, span.stop), span.data)
             self._source.edges[span.start] = span.data
-        self._drop([span.start for span in spans])
+            del self._held[span.start]
+            self._starts.remove(span.start)
 
     def _span_with(self, at: int, stop: int) -> _Span:
         index = bisect.bisect_right(self._starts, at) - 1
@@ -127,7 +128,9 @@ class RemoteFile(io.RawIOBase):
             upto = min(upto, self._starts[index + 1])
         self._expected_at = upto
         # a long sequential read must not hold what it has passed; 1 MiB is kept for formats that step back a bit
-        self._drop([one for one in self._starts if self._held[one].stop < at - (1 << 20)])
+        for passed in [one for one in self._starts if self._held[one].stop < at - (1 << 20)]:
+            del self._held[passed]
+            self._starts.remove(passed)
         span = self._landed(self._begin(at, upto))
         if upto - at <= _EDGE and (at == 0 or upto == self._source.size):
             self._source.edges[at] = span.data
@@ -178,11 +181,6 @@ class RemoteFile(io.RawIOBase):
                 rivals.append((part, rival))
         if rivals:
             _replace(span, rivals, memory=source.fetcher.memory)
-
-    def _drop(self, starts: Iterable[int]) -> None:
-        for first in starts:
-            del self._held[first]
-            self._starts.remove(first)
 
 
 def _ends(size: int) -> list[Range]:

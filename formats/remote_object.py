@@ -67,6 +67,13 @@ class RemoteObject:
     def size(self) -> int:
         return self.version.size
 
+    def edge(self, start: int, stop: int) -> pa.Buffer | None:
+        """These bytes, if they are among those at its ends that are kept."""
+        for first, data in list(self.edges.items()):
+            if first <= start and stop <= first + data.size:
+                return data.slice(start - first, stop - start)
+        return None
+
     def read_into(self, part: Range, target: memoryview) -> int:
         """One request, straight into memory; the bytes that came."""
         stream = self._handle.get_stream(part[0], part[1] - part[0])

@@ -382,7 +382,7 @@ def test_magic_bytes_and_footer_come_in_one_round_of_requests(server: S3Server, 
             bytes(file.read_at(10, size - 10)) == whole[-10:]
             and bytes(file.read_at(500, size - 510)) == whole[-510:-10]
         )
-        assert bytes(file.read_at(4096, 0)) == whole[:4096]
+        assert bytes(file.read_at(8192, 0)) == whole[:8192]
         assert reads.fetcher.counts.requests == 2
         assert bytes(file.read_at(9_000, 2_000)) == whole[2_000:11_000]
     with reads.open(path) as again:
