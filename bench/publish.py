@@ -32,7 +32,7 @@ def publish(results: Path, root: Path) -> None:
     write_report(found, kept.machines(quick=False), place, _say)
     (place / "summary.md").unlink()
     (place / "plot.png").unlink(missing_ok=True)
-    for name in ("scaling.json", "scaling.md"):
+    for name in ("scaling.json", "scaling.md", "scaling.svg"):
         if (results / name).is_file():
             shutil.copyfile(results / name, place / name)
     regenerate(root)

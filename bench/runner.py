@@ -138,11 +138,12 @@ def _prepare_both(candidate: Candidate, environment: PeerEnvironment, options: S
     """The toy size, which checks need, and the full one; the reason if it cannot."""
     if not has_own_format(candidate):
         return ""
-    reason = _prepare(candidate, environment, options, quick=True)
-    return reason or ("" if options.quick else _prepare(candidate, environment, options, quick=False))
+    reason = prepare_format(candidate, environment, options, quick=True)
+    return reason or ("" if options.quick else prepare_format(candidate, environment, options, quick=False))
 
 
-def _prepare(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, *, quick: bool) -> str:
+def prepare_format(candidate: Candidate, environment: PeerEnvironment, options: SuiteOptions, *, quick: bool) -> str:
+    """Make a peer's own format, unless it is there from the same versions and code; the reason if it cannot."""
     job = job_of(candidate, "prepare", quick=quick)
     kept = job.prepared_path / "prepared.json"
     wanted = _identity(candidate, environment)

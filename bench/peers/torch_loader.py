@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, get_worker_info
 
 from forebay.bench.datasets.images import image_files, image_squares
 from forebay.bench.datasets.tabular import table_files, table_stats
@@ -103,7 +103,9 @@ class TableBatches(IterableDataset[Any]):
 
 
 def tokens(job: Job, *, workers: int) -> Loader:
-    return _shuffled(TokenSequences(job.data_path), job.batch or token_workload.BATCH, workers)
+    parts = sorted(job.data_path.glob("*/tokens.bin"))  # where `bench.scaling` asks for a data set of many files
+    data: Any = ConcatDataset([TokenSequences(one.parent) for one in parts]) if parts else TokenSequences(job.data_path)
+    return _shuffled(data, job.batch or token_workload.BATCH, workers)
 
 
 def images(job: Job, *, workers: int, decoder: str) -> Loader:
