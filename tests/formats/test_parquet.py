@@ -162,3 +162,19 @@ def test_damage_in_a_column_is_named_with_its_place(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     with pytest.raises(CorruptError, match=r"t\.parquet: row groups 0 to 0 cannot be read"):
         list(source.read(source.fragments()[0]))
+
+
+@pytest.mark.parametrize("width", [1, 12, 13, 40])
+def test_wide_row_groups_read_at_once_are_those_read_in_steps(tmp_path, width):
+    rng = np.random.default_rng(width)
+    columns = {f"c{at}": pa.array(rng.integers(0, 9, 50), mask=rng.random(50) < 0.2) for at in range(width)}
+    columns["text"] = pa.array([None if at % 7 == 0 else "x" * at for at in range(50)])
+    columns["lists"] = pa.array([list(range(at % 5)) for at in range(50)])
+    pq.write_table(pa.table(columns), tmp_path / "wide.parquet", row_group_size=20)
+    source = open_source(str(tmp_path / "wide.parquet"))
+    for fragment in source.fragments():
+        at_once, in_steps = (list(source.read(fragment, at_once=one)) for one in (True, False))
+        assert pa.Table.from_batches(at_once).equals(pa.Table.from_batches(in_steps))
+    some = ["lists", "c0"]
+    found = list(source.read(source.fragments()[2], columns=some, at_once=True))
+    assert found[0].num_rows == 10 and set(found[0].schema.names) == set(some)
