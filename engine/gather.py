@@ -1,6 +1,6 @@
 """Rows of many record batches become one record batch, in a few kernel calls whatever the number of batches."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ class Gatherer:
     one adds batches.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self.schema = schema
+    def __init__(self, schema: pa.Schema, *, copied: Callable[[int], None] | None = None) -> None:
+        """`copied` is told of bytes and text that were copied out of the batches: how many bytes."""
+        self.schema, self._told = schema, copied
         self.batches: list[pa.RecordBatch] = []
         self._parts: list[ColumnMemory] = []
         """Plain columns: those of the schema, and those of its structs."""
@@ -154,6 +155,8 @@ class Gatherer:
             )
         data = pa.allocate_buffer(total * column.width)
         kernel.values_into(table, column.wide, column.width, slots, rows, offsets, data.address)
+        if self._told is not None and not column.listed:
+            self._told(total)
         written = offsets if column.wide else offsets.astype(np.int32)
         return column.build(n, data, validity=valid[0], nulls=valid[1], offsets=pa.py_buffer(written))
 

@@ -15,6 +15,7 @@ from forebay.engine.plan import Plan
 from forebay.formats.errors import DataError
 from forebay.formats.schemas import conform
 from forebay.formats.source import Source
+from forebay.loaders.mapped_pages import MappedPages
 from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids, runs_of
 
 FILES_HELD = 16_384
@@ -65,6 +66,7 @@ class MappedFiles:
             names = [name for name in schema.names if name in batch.schema.names]
             slot = opened.gatherer.add(conform(batch.select(names), schema, path=path))
             opened.slots[number] = slot
+            opened.pages.add(batch)
         opened.files += 1
 
 
@@ -72,7 +74,8 @@ class _Opened:
     """Mapped record batches, and which fragment is which."""
 
     def __init__(self, schema: pa.Schema, fragments: int) -> None:
-        self.gatherer = Gatherer(schema)
+        self.pages = MappedPages()
+        self.gatherer = Gatherer(schema, copied=self.pages.copied)
         self.slots = np.full(fragments, -1, np.int64)
         """(F,) number of a fragment's record batch in the gatherer; -1 where it is not mapped."""
         self.files = 0
