@@ -25,12 +25,11 @@ class Gatherer:
     """Record batches of one schema, from which rows are taken by (batch, row).
 
     A struct of plain columns, as decoded images are, is taken column by column. Any number of threads may take rows while
-    one adds batches.
+    one adds batches. `copied` is told how many bytes of text and the like were copied out of them.
     """
 
     def __init__(self, schema: pa.Schema, *, copied: Callable[[int], None] | None = None) -> None:
-        """`copied` is told of bytes and text that were copied out of the batches: how many bytes."""
-        self.schema, self._told = schema, copied
+        self.schema, self._told = schema, copied or _unheard
         self.batches: list[pa.RecordBatch] = []
         self._parts: list[ColumnMemory] = []
         """Plain columns: those of the schema, and those of its structs."""
@@ -155,8 +154,7 @@ class Gatherer:
             )
         data = pa.allocate_buffer(total * column.width)
         kernel.values_into(table, column.wide, column.width, slots, rows, offsets, data.address)
-        if self._told is not None and not column.listed:
-            self._told(total)
+        self._told(0 if column.listed else total)
         written = offsets if column.wide else offsets.astype(np.int32)
         return column.build(n, data, validity=valid[0], nulls=valid[1], offsets=pa.py_buffer(written))
 
@@ -199,6 +197,10 @@ def _plain_part(gatherer: Gatherer, column: str, into: NDArray[Any]) -> int | No
         return None
     memory = gatherer._parts[parts[0]]
     return parts[0] if not memory.varies and memory.width and memory.width * len(into) == into.nbytes else None
+
+
+def _unheard(nbytes: int) -> None:
+    return
 
 
 def _joined(type: pa.DataType, parts: list[pa.Array]) -> pa.Array:
