@@ -54,8 +54,8 @@ def decode_jpeg(
     """
     height, width = int(fields[header.HEIGHT]), int(fields[header.WIDTH])
     unit = int(fields[header.UNIT_ROWS])
-    # one more row of units: smooth chroma at the last row that is needed looks at the row behind it
-    enough = -(-rows // unit) * unit + unit
+    # smooth chroma at the last row of a row of units looks at the next one, so that row must not be needed
+    enough = -(-(rows + factor) // unit) * unit
     harmless = _AFTER_ALL
     if enough < height and fields[header.SEQUENTIAL] and fields[header.WHOLE]:
         harmless = _AFTER_ENOUGH
