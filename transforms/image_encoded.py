@@ -72,7 +72,7 @@ class EncodedImages:
         return found.oriented(int(self._turn[row]))
 
     def _file(self, row: int) -> NDArray[np.uint8]:
-        begin, end = self._spans[row]
+        begin, end = self._spans[row].tolist()
         return self._data[begin:end]
 
 

@@ -12,11 +12,7 @@ resample = kernels("image_resample")
 
 
 _NO_TABLE = np.zeros((0, 256), np.uint16)
-_NONE = {
-    resample.TO_FLOAT32: np.empty(0, np.float32),
-    resample.TO_UINT8: np.empty(0, np.uint8),
-    resample.TO_BITS16: np.empty(0, np.uint16),
-}
+_NO32, _NO8, _NO16 = np.empty(0, np.float32), np.empty(0, np.uint8), np.empty(0, np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +49,9 @@ class ImageOutput:
 
     def targets(self, flat: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint16]]:
         """The three outputs of a kernel, of which `flat` is the one that is written."""
-        into: dict[int, Any] = {
-            **_NONE,
-            self.kind: flat.view(np.uint16) if self.kind == resample.TO_BITS16 else flat,
-        }
-        return into[resample.TO_FLOAT32], into[resample.TO_UINT8], into[resample.TO_BITS16]
+        if self.kind == resample.TO_FLOAT32:
+            return flat, _NO8, _NO16
+        return (_NO32, flat, _NO16) if self.kind == resample.TO_UINT8 else (_NO32, _NO8, flat.view(np.uint16))
 
 
 def plain(channels: int, *, last: bool = False) -> ImageOutput:

@@ -29,6 +29,8 @@ class Pixels(NamedTuple):
 
     def oriented(self, orientation: int) -> "Pixels":
         """Turned as an Exif orientation, 1 to 8, says (CIPA DC-008, 4.6.4); only the steps change."""
+        if orientation == 1:
+            return self
         start, row, pixel, height, width = self.start, self.row_step, self.pixel_step, self.height, self.width
         if orientation in (3, 4, 6, 7):
             start, row = start + (height - 1) * row, -row

@@ -98,7 +98,7 @@ def scratch_of(plan: NDArray[np.int64], boxes: NDArray[np.float64]) -> tuple[int
     scales = np.maximum(boxes[:, [1, 3]] / plan[:, [resample.HEIGHT, resample.WIDTH]], 1)
     taps = np.ceil(2 * scales).astype(np.int64) * 2 + 1
     span = plan[:, resample.X_HIGH] - plan[:, resample.X_LOW]
-    values = rows * taps[:, 0] + wide * (taps[:, 1] + 3) + 3 * (span + taps[:, 1]) + 16 + wide * 4 * (taps[:, 1] + 1)
+    values = rows * taps[:, 0] + wide * (taps[:, 1] + 3) + 3 * (span + taps[:, 1]) + 32 + wide * 4 * (taps[:, 1] + 1)
     return int((rows + wide).max(initial=0)), int(values.max(initial=0))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
 from forebay.transforms.compiled import kernels
-from forebay.transforms.image_chain import Chain, Images
+from forebay.transforms.image_chain import Chain, Images, Segment
 from forebay.transforms.image_form import DECODED
 from forebay.transforms.image_jpeg import UndecodableError
 from forebay.transforms.image_output import ImageOutput, plain
@@ -100,6 +100,9 @@ class ImageStage:
         return batch.column(at)
 
 
+_Step = tuple[Segment, Renderer, list[NDArray[np.float64]]]
+
+
 class _Drawing:
     """One call's work on one column."""
 
@@ -135,6 +138,7 @@ class _Drawing:
         factors = np.where(images.partly, factors, 1)
         bottoms = np.where(images.partly, bottoms, images.sizes[:, 0])
         renderers = [Renderer(first, factors), *(Renderer(one) for one in self._placements[1:])]
+        steps = list(zip(self._chain.segments, renderers, self._colours, strict=True))
         bad: dict[str, list[int]] = {}
         for row in range(len(places)):
             try:
@@ -142,13 +146,12 @@ class _Drawing:
             except UndecodableError as error:
                 bad.setdefault(str(error), []).append(row)
                 continue
-            self._one(pixels, row, renderers, (flat, int(places[row])))
+            self._one(pixels, row, steps, (flat, int(places[row])))
         for reason, which in bad.items():
             raise BadRows(which, reason, column=self._chain.before.name)
 
-    def _one(self, pixels: Pixels, row: int, renderers: list[Renderer], target: tuple[NDArray[Any], int]) -> None:
+    def _one(self, pixels: Pixels, row: int, plan: list[_Step], target: tuple[NDArray[Any], int]) -> None:
         flat, place = target
-        plan = list(zip(self._chain.segments, renderers, self._colours, strict=True))
         for number, (segment, renderer, colours) in enumerate(plan):
             if number == len(plan) - 1 and not segment.paints:
                 renderer.draw(pixels, row, output=self._output, flat=flat, place=place)

@@ -30,15 +30,16 @@ TO_FLOAT32, TO_UINT8, TO_BITS16 = range(3)
 _RO8 = types.Array(types.uint8, 1, "C", readonly=True)
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def _four_pixels(typingctx, row, starts, weights, pairs, x, line, plane):
     """Four output pixels from x on: `sum over k of weights[x, k] * row[starts[x] + 3 k ...]`, stored to three planes.
 
     Two neighbouring taps are 6 floats, read as a vector of 8 against 8 weights of which the last two are 0; so even and
     odd taps are summed apart and then added. Numba leaves LLVM's SLP vectorizer off, and scalar sums take four times as
-    long, so the vectors are written out.
+    long, so the vectors are written out. `pairs` may be a literal: a loop of one or two turns costs as much as they do.
     """
-    signature = types.void(row, starts, weights, pairs, x, line, plane)
+    signature = types.void(row, starts, weights, types.int64, x, line, plane)
+    turns = pairs.literal_value if isinstance(pairs, types.IntegerLiteral) else 0
 
     def codegen(context, builder, signature, args):
         data = [
@@ -59,11 +60,19 @@ def _four_pixels(typingctx, row, starts, weights, pairs, x, line, plane):
         sources = [builder.gep(row, [builder.load(builder.gep(starts, [at]))]) for at in places]
         pens = [builder.gep(weights, [builder.mul(at, builder.shl(pairs, word(3)))]) for at in places]
         totals = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * 8)) for _ in range(4)]
-        with cgutils.for_range(builder, pairs, intp=word) as loop:
-            step, pen_step = builder.mul(loop.index, word(6)), builder.shl(loop.index, word(3))
+
+        def add(turn):
+            step, pen_step = builder.mul(turn, word(6)), builder.shl(turn, word(3))
             for total, source, pen in zip(totals, sources, pens, strict=True):
                 product = builder.fmul(loaded(builder.gep(source, [step])), loaded(builder.gep(pen, [pen_step])))
                 builder.store(builder.fadd(builder.load(total), product), total)
+
+        if turns:
+            for turn in range(turns):
+                add(word(turn))
+        else:
+            with cgutils.for_range(builder, pairs, intp=word) as loop:
+                add(loop.index)
         sums = []
         for total in totals:
             both = builder.load(total)
@@ -214,8 +223,15 @@ def _rows(source, p, pairs, taps_y, starts_y, weights_y, starts_x, spread, line,
             used -= 1
         stride = p[STRIDE] if used > 1 else 0  # a lone row is read twice, the second time with weight 0
         _column_sums(source, begin, stride, weights_y, y * taps_y, used, sums, length)
-        for x in range(0, wide, 4):
-            _four_pixels(room, starts_x, spread, pairs, x, line, wide)
+        if pairs == 2:
+            for x in range(0, wide, 4):
+                _four_pixels(room, starts_x, spread, 2, x, line, wide)
+        elif pairs == 1:
+            for x in range(0, wide, 4):
+                _four_pixels(room, starts_x, spread, 1, x, line, wide)
+        else:
+            for x in range(0, wide, 4):
+                _four_pixels(room, starts_x, spread, pairs, x, line, wide)
         if kind == TO_FLOAT32 and not last:
             for channel in range(channels):
                 to = p[OUT] + (channel * rows + y) * columns
@@ -272,7 +288,10 @@ def resample_into(
     line = scratch[at : at + 3 * wide]
     at += 3 * wide
     sums, room = scratch[at : at + 3 * span], scratch[at : at + 3 * (span + taps_x) + 16]
-    spread = scratch[at + 3 * (span + taps_x) + 16 :]
+    at += 3 * (span + taps_x) + 16
+    spread = scratch[
+        at + ((-(np.int64(scratch.ctypes.data) // 4 + at)) & 15) :
+    ]  # no weights lie across two cache lines
     room[3 * span :] = np.float32(0)  # what taps of weight 0 behind the edge read
     _weights(filtered, box[:2], p[HEIGHT], p[Y_LOW], p[Y_HIGH], p[TOP], p[FLIP_Y], taps_y, starts_y, weights_y)
     starts_x[columns:] = p[X_LOW]
