@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from forebay.engine.cache_stage import split_at_frontier
+from forebay.engine.frontier import frontier_of, split_at
 from forebay.engine.plan import make_plan
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.transforms.transform import Rows
@@ -46,9 +46,12 @@ class CacheCost:
         )
 
 
-def cache_cost(dataset: "Dataset", sample: int) -> CacheCost | None:
-    """Measure on the first `sample` rows; None where there are none, or where each row's result is random."""
-    before, _ = split_at_frontier(dataset.source.schema, dataset.graph)
+def cache_cost(dataset: "Dataset", sample: int, *, at: int | None = None) -> CacheCost | None:
+    """Measure a cache behind the first `at` transforms (None: at the frontier) on the first `sample` rows.
+
+    None where there are no rows, or nothing stands before it.
+    """
+    before, _ = split_at(dataset.source.schema, dataset.graph, frontier_of(dataset.graph) if at is None else at)
     if not before.transforms:
         return None
     plan = make_plan(dataset.source.schema, before)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,21 +20,11 @@ from forebay.formats.fragment import Fragment
 from forebay.formats.reader import OnBadRow
 from forebay.formats.schemas import no_rows
 from forebay.formats.source import Source
-from forebay.transforms.select import Select
 
 _SPARE = 1.1
 """Room left when the size of all units is told from the first."""
 _PLENTY = 4
 """Where the first few rows say that all would fit so many times, the first unit is not waited for."""
-
-
-def frontier_of(graph: Graph) -> int:
-    """Position of the first transform whose result differs between epochs: a random one, or one that mixes a batch or
-    joins rows, which can only come last."""
-    return next(
-        (at for at, one in enumerate(graph.transforms) if one.random or one.kind in ("batch", "join")),
-        len(graph.transforms),
-    )
 
 
 class CachedSource:
@@ -47,9 +37,13 @@ class CachedSource:
 
     manifest = None
 
-    def __init__(self, source: Source, prefix: Graph, options: CacheOptions) -> None:
+    def __init__(
+        self, source: Source, prefix: Graph, options: CacheOptions, *, stands_for: Graph | None = None
+    ) -> None:
+        """`stands_for`: the transforms that were moved into the cache, where nothing but speed may tell that there is one:
+        then rows come in the original's order, and states fit both."""
         prefix.require_fitted("what they give can be cached")
-        self.original, self.prefix, self.options = source, prefix, options
+        self.original, self.prefix, self.options, self.stands_for = source, prefix, options, stands_for
         self.store, self.paths, self.format = source.store, source.paths, source.format
         self.label = f"{source.paths[0]}: {'+'.join(type(one).__name__ for one in prefix.transforms) or 'decoded'}"
 
@@ -93,6 +87,8 @@ class CachedSource:
     @cached_property
     def random_access(self) -> bool:
         """Whether all units fit into the bound, told from the size of the first, so that rows can be taken anywhere."""
+        if self.stands_for is not None:
+            return self.original.random_access
         rows = [one.rows or 0 for one in self.fragments()]
         first = next((at for at, count in enumerate(rows) if count), None)
         if first is None:
@@ -169,19 +165,18 @@ class CachedSource:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("original", "prefix", "options")}
+        return {name: getattr(self, name) for name in ("original", "prefix", "options", "stands_for")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CachedSource.__init__(self, state["original"], state["prefix"], state["options"])
+        CachedSource.__init__(
+            self, state["original"], state["prefix"], state["options"], stands_for=state["stands_for"]
+        )
 
 
-def split_at_frontier(source: pa.Schema, graph: Graph) -> tuple[Graph, Graph]:
-    """The transforms before the frontier, giving only what is needed behind it, and the rest."""
-    at = frontier_of(graph)
-    before = Graph(graph.transforms[:at], graph.states[:at])
-    after = Graph(graph.transforms[at:], graph.states[at:])
-    schema = before.schemas(source)[-1]
-    needed = after.source_columns(schema)
-    if after.transforms and needed and set(needed) != set(schema.names):
-        before = before.then(Select(needed))
-    return before, after
+def uncached(source: Source, graph: Graph) -> tuple[Source, Graph]:
+    """What a cached source and the graph behind it stand for, where nothing but speed may tell that there is a cache."""
+    hidden = getattr(source, "stands_for", None)
+    if hidden is None:
+        return source, graph
+    whole = Graph(hidden.transforms + graph.transforms, hidden.states + graph.states)
+    return uncached(cast(Any, source).original, whole)

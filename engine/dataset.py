@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from forebay.engine import explain as explaining
 from forebay.engine.bad_rows import OnBad
 from forebay.engine.cache_options import CacheOptions
-from forebay.engine.cache_ranges import with_shards_cached
-from forebay.engine.cache_stage import CachedSource, frontier_of, split_at_frontier
+from forebay.engine.cache_stage import uncached
+from forebay.engine.caching import place
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.fit_pass import Progress as FitProgress
 from forebay.engine.fit_pass import fit
@@ -27,7 +27,6 @@ from forebay.engine.write import Progress as WriteProgress
 from forebay.engine.write import write
 from forebay.engine.write_options import write_options
 from forebay.engine.write_report import WriteReport
-from forebay.formats.errors import SpecError
 from forebay.formats.fragment import Fragment
 from forebay.formats.schemas import Unify
 from forebay.formats.source import Source, open_source
@@ -55,6 +54,7 @@ class Dataset:
         self.seed = seed
         self.first_op = first_op
         """Transforms that stand in a cache, before the graph: random draws are keyed by position behind them."""
+        self.cache_note = ""  # what `explain` says of a cache that was asked for where it pays
         self.epoch = 0
         """What random transforms draw from when rows are taken one by one; a loader keeps its own."""
 
@@ -107,6 +107,7 @@ class Dataset:
         *,
         compression: Literal["lz4"] | None = None,
         holds: Literal["results", "shards"] = "results",
+        when: Literal["always", "pays"] = "always",
     ) -> "Dataset":
         """Compute what stands before the first random transform once, keep it on disk, and go on from there.
 
@@ -116,21 +117,17 @@ class Dataset:
             compression: "lz4" where the disk is the bottleneck; None maps units without a copy.
             holds: "results": what the transforms give. "shards": the bytes of remote shards as they came over the network,
                 which takes less room and no part of the transforms; local files are left where they are.
+            when: "pays": only where that takes more than twice as long as reading it, measured now on the first rows; order,
+                random numbers and states are those without a cache either way. `explain` says what was found.
 
         Raises:
             NotFittedError: a transform before the cache has not learned.
-            SpecError: `holds` or the limit is not one of these; shards behind another cache.
+            SpecError: `holds`, `when` or the limit is not one of these; shards behind another cache.
         """
-        if holds not in ("results", "shards"):
-            raise SpecError(f"holds is {holds!r}; expected 'results' or 'shards'")
-        if holds == "shards":
-            source = with_shards_cached(self.source, CacheOptions(dir=dir, limit=limit, compression=compression))
-            return Dataset(source, self.graph, seed=self.seed, first_op=self.first_op)
-        before, after = split_at_frontier(self.source.schema, self.graph)
-        options = CacheOptions(dir=dir, limit=limit, compression=compression)
-        cached = CachedSource(self.source, before, options)
-        stand = self.first_op + frontier_of(self.graph)
-        return Dataset(cast(Source, cached), after, seed=self.seed, first_op=stand)
+        placed = place(self, CacheOptions(dir=dir, limit=limit, compression=compression), holds, when)
+        made = Dataset(placed.source, placed.graph, seed=self.seed, first_op=placed.first_op)
+        made.cache_note = placed.note or self.cache_note
+        return made
 
     # ---- what it is -----------------------------------------------------------------------------------------------
 
@@ -146,12 +143,13 @@ class Dataset:
     @cached_property
     def selection(self) -> Selection:
         """The rows left after all filters: found in one pass over the columns that filters depend on, once."""
-        return select(self.source, self.graph)
+        return select(*uncached(self.source, self.graph))
 
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits for the data and what is done to it."""
-        return fingerprint(self.source.identity(), self.graph.fingerprint())
+        source, graph = uncached(self.source, self.graph)
+        return fingerprint(source.identity(), graph.fingerprint())
 
     def explain(self, *, sample: int = 0) -> str:
         """The plan as a tree; with `sample` rows, what each step costs on them."""
@@ -245,6 +243,7 @@ class Dataset:
 
     def _then(self, *transforms: Transform) -> "Dataset":
         made = Dataset(self.source, self.graph.then(*transforms), seed=self.seed, first_op=self.first_op)
+        made.cache_note = self.cache_note
         made.graph.schemas(self.source.schema)  # refuse now, where the user's line is, not when it runs
         return made
 

@@ -31,6 +31,8 @@ def explain(dataset: "Dataset", *, sample: int = 0) -> str:
     ]
     if hasattr(source, "describe"):
         lines.append(source.describe())
+    if dataset.cache_note:
+        lines.append(dataset.cache_note)
     levels = passes(graph, source.schema)
     for number, level in enumerate(levels, 1):
         names = ", ".join(type(graph.transforms[at]).__name__ for at in level)

@@ -10,7 +10,7 @@ from support.photographs import jpegs
 
 import forebay as fb
 from forebay import transforms as T
-from forebay.engine import cache_backlog
+from forebay.engine import cache_backlog, cache_cost
 from forebay.engine.cache_stage import CachedSource
 from forebay.engine.gather import Gatherer
 
@@ -115,3 +115,44 @@ def test_a_resumed_epoch_tells_a_small_cache_only_what_is_left(numbers: str, tmp
     rest.load_state_dict(state)
     next(iter(rest))
     assert UNITS + UNITS // 2 <= len(told[0]) <= UNITS + UNITS // 2 + 2
+
+
+def trail(loader: fb.DataLoader, batches: int | None = None) -> list[tuple[list[int], list[float]]]:
+    """(ids, values) of the next batches."""
+    found = []
+    for batch in loader:
+        found.append((batch["at"].tolist(), batch["x"].tolist()))
+        if len(found) == batches:
+            break
+    return found
+
+
+def test_a_cache_where_it_pays_changes_neither_order_nor_numbers_nor_states(
+    numbers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fb.scan(numbers).apply(T.Log1p(["x"]), T.GaussianNoise(["x"], std=0.1)).filter("at % 3 > 0")
+    monkeypatch.setattr(cache_cost, "WORTH", 0.0)  # it always pays, whatever the clock says
+    cached = plain.cache(str(tmp_path / "cache"), when="pays")
+    assert isinstance(cached.source, CachedSource) and not cached.source.random_access
+    assert cached.fingerprint == plain.fingerprint
+    settings = {"batch_size": 64, "shuffle": True, "window_rows": 1_000, "seed": 7, "num_workers": 2}
+    one, other = fb.DataLoader(plain, **settings), fb.DataLoader(cached, **settings)
+    for _ in range(2):  # filling it, and from it
+        assert trail(one) == trail(other)
+    assert cached.source.cache.counts.hits > 0
+    begun = fb.DataLoader(plain, **settings)
+    batches = iter(begun)
+    for _ in range(10):
+        next(batches)
+    resumed = fb.DataLoader(cached, **settings)
+    resumed.load_state_dict(begun.state_dict())
+    first = [(batch["at"].tolist(), batch["x"].tolist()) for batch in batches]
+    assert trail(resumed) == first
+
+
+def test_what_does_not_pay_is_not_cached(numbers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fb.scan(numbers).apply(T.Log1p(["x"]))
+    monkeypatch.setattr(cache_cost, "WORTH", 1e9)
+    same = plain.cache(str(tmp_path / "cache"), when="pays").apply(T.GaussianNoise(["x"], std=0.1))
+    assert same.source is plain.source and not (tmp_path / "cache").exists()
+    assert "cache    where it pays: " in same.explain() and "on 256 rows: it does not pay" in same.explain()
