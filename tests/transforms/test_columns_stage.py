@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from forebay import transforms as T
 from forebay.transforms.fuse_columns import fuse
+from forebay.transforms.kernels.columns import BLOCK, TILE
 from forebay.transforms.transform import Rows
 
 STEPS = st.lists(st.sampled_from(["fill", "clip", "scale", "check", "wide", "narrow"]), max_size=6)
@@ -60,3 +61,23 @@ def test_a_chain_equals_numpy_and_leaves_its_source_alone(names, kind, block, un
         stage.run_into(batch, Rows(np.arange(3000, dtype=np.uint64)), None, {"x": into})
         wanted = np.where(null, np.nan, x).astype(x.dtype) if x.dtype.kind == "f" else x
         assert np.array_equal(into, wanted, equal_nan=x.dtype.kind == "f")
+
+
+@given(
+    st.sampled_from(["fill", "clip", "scale", "check", "wide", "narrow"]),
+    st.sampled_from(["int32", "int64", "float32", "float64"]),
+    st.sampled_from([TILE - 1, TILE, TILE + 1, 2 * TILE + BLOCK + 3]),
+    st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_single_transform_of_whole_tiles_equals_numpy(name, kind, n, gathered):
+    rng = np.random.default_rng(n)
+    x = rng.integers(-9, 9, n).astype(kind)
+    transform, state, wanted, _ = step(name, x, np.zeros(n, bool))
+    batch = pa.RecordBatch.from_arrays([pa.array(x)], ["x"])
+    stage = fuse([transform], batch.schema, [state], [0])
+    out = {"x": np.empty(n, wanted.dtype)}
+    take = rng.permutation(n) if gathered else None
+    stage.run_into(batch, Rows(np.arange(n, dtype=np.uint64)), take, out)
+    assert np.array_equal(out["x"], wanted if take is None else wanted[take])
+    assert np.array_equal(stage.run(batch, Rows(np.arange(n, dtype=np.uint64)))["x"].to_numpy(), wanted)

@@ -30,3 +30,20 @@ def test_log1p_at_the_borders_of_its_domain():
     got = curve(x, curves.LOG1P)
     assert got[0] == -np.inf and np.isnan(got[[1, 2, 4]]).all() and got[3] == np.inf
     assert got[5] == 0 and got[6] == 0 and got[7] == np.float32(1e-45) and np.isfinite(got[8])
+
+
+def test_log1p_of_doubles_at_the_borders_of_its_domain():
+    x = np.array([-1, -2, -np.inf, np.inf, np.nan, 0.0, -0.0, 5e-324, 1e308, np.finfo(np.float64).max, 0.5, -0.5])
+    with np.errstate(all="ignore"):
+        wanted = np.log1p(x)
+    assert np.allclose(curve(x, curves.LOG1P), wanted, rtol=1e-15, atol=1e-323, equal_nan=True)
+
+
+@given(
+    st.lists(st.floats(width=32), min_size=1, max_size=80),
+    st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=80),
+)
+def test_a_value_without_a_logarithm_changes_none_beside_it(odd, plain):
+    both = np.array(odd + plain, np.float32)
+    alone = np.concatenate([curve(both[i : i + 1], curves.LOG1P) for i in range(len(both))])
+    assert np.array_equal(curve(both, curves.LOG1P), alone, equal_nan=True)
