@@ -33,6 +33,7 @@ dev: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(MAKE) --no-print-directory relink
 	$(BIN)/python -m forebay.bench $(WORKLOADS)
+	$(if $(WORKLOADS),,$(BIN)/python -m forebay.bench.scaling)
 	$(BIN)/python -m forebay.bench.publish
 
 format: $(VENV)/.dev

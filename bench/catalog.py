@@ -173,5 +173,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _one("prep_text", "pandas", "text_preparation", how="pandas"),
         _one("prep_text", "datatrove, 2 tasks", "datatrove_preparation", "datatrove", tasks=CORES),
         _one("prep_text", "HF datasets, map", "hf_datasets", "hf", processes=CORES),
+        _one("prep_text", "Spark", "spark", "spark", cpus=CORES),
+        _one("prep_text", "Ray Data", "ray_data", "ray", cpus=CORES),
     ),
 }

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from forebay.bench.results import Results
@@ -37,6 +37,8 @@ class Row:
     """What the check found; None: not checked."""
     prepare_s: float = 0.0
     prepared_bytes: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the peer's function was given: threads, workers, ..."""
     others: tuple[tuple[str, float], ...] = ()
     """Other settings of the system that were tried, with their rates."""
 
@@ -93,6 +95,7 @@ def _row(results: Results, candidate: str, records: list[dict[str, Any]], *, qui
         candidate=candidate,
         limit=good[0]["limit"],
         rates=rates,
+        settings=good[-1].get("settings", {}),
         rate=statistics.median(rates),
         cpu_rate=_median(one["samples"] / max(one["cpu_s"], 0.01) for one in good),
         peak_bytes=int(_median(one["peak_pss"] for one in good)),

@@ -23,6 +23,9 @@ from forebay.bench.results import Results
 from forebay.bench.turns import Pace, Run, name_of, time_in_turns
 from forebay.formats.errors import SpecError, UnknownNameError
 
+NOBODY = "nobody"
+"""In `against`: forebay and the limits alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteOptions:
@@ -31,7 +34,7 @@ class SuiteOptions:
     workloads: tuple[str, ...] = ()
     """Names of workloads; none: all of them."""
     against: tuple[str, ...] = ()
-    """Parts of the names of peers or environments; none: all. forebay and the limits always run."""
+    """Parts of the names of peers or environments; none: all; "nobody": no peer. forebay and the limits always run."""
     quick: bool = False
     """Toy size: shows that all of it runs, not how fast."""
     repeats: int = 3
@@ -48,6 +51,12 @@ class SuiteOptions:
         for name in self.workloads:
             if name not in WORKLOADS:
                 raise UnknownNameError.of("workload", name, WORKLOADS, where="bench")
+        for part in self.against:
+            if part != NOBODY and not any(_matches(part, one) for name in self.chosen for one in CANDIDATES[name]):
+                known = sorted({one.system for name in self.chosen for one in CANDIDATES[name] if not one.limit})
+                raise SpecError(
+                    f"against: no system has {part!r} in its name; there are {', '.join(known)}, or {NOBODY!r}"
+                )
         if self.repeats < 1 or self.seconds <= 0:
             raise SpecError(f"repeats is {self.repeats} and seconds is {self.seconds}; expected both above 0")
 
@@ -76,10 +85,12 @@ class SuiteOptions:
         return [
             one
             for one in every
-            if one.limit
-            or one.peer == "forebay"
-            or any(part.lower() in f"{one.name} {one.environment} {one.peer}".lower() for part in self.against)
+            if one.limit or one.peer == "forebay" or any(_matches(part, one) for part in self.against)
         ]
+
+
+def _matches(part: str, one: Candidate) -> bool:
+    return part.lower() in f"{one.name} {one.environment} {one.peer}".lower()
 
 
 def run_suite(options: SuiteOptions, results: Results, say: Callable[[str], None]) -> None:

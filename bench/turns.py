@@ -92,6 +92,7 @@ def _keep(results: Results, candidate: Candidate, watched: Watched, *, quick: bo
     results.add(
         "time",
         **name_of(candidate),
+        settings=candidate.settings,
         quick=quick,
         turn=turn,
         ok=watched.ok,

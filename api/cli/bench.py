@@ -16,7 +16,8 @@ def bench(  # noqa: PLR0913  # each is an option of the command
         ),
     ] = None,
     against: Annotated[
-        list[str] | None, typer.Option("--against", help="Only peers with this in their name; may be given again.")
+        list[str] | None,
+        typer.Option("--against", help="Only peers with this in their name ('nobody': none); may be given again."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Toy size: shows that it runs, not how fast.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory of the results.")] = None,

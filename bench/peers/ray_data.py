@@ -11,11 +11,13 @@ import ray.data
 import torch
 from ray.data import SaveMode
 
+from forebay.bench.datasets.documents import LEAST
 from forebay.bench.datasets.images import image_files
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, table_files, table_stats
 from forebay.bench.job import Job, Loader, PerEpoch
 from forebay.bench.parquet_settings import arrow_settings
 from forebay.bench.peers import samples
+from forebay.bench.peers.text_preparation import clean
 from forebay.bench.workloads import images as image_workload
 from forebay.bench.workloads import tabular as table_workload
 
@@ -99,3 +101,24 @@ def prep_tabular(job: Job, *, cpus: int) -> Loader:
         made.write_parquet(target, mode=SaveMode.OVERWRITE, **settings)
 
     return prepared(job, work)
+
+
+def prep_text(job: Job, *, cpus: int) -> Loader:
+    """Cleaned by batches; copies meet in a group, whose first number stays."""
+    from forebay.bench.peers.preparation import prepared
+
+    _start(cpus)
+
+    def work(source: str, target: str) -> None:
+        data = ray.data.read_parquet(table_files(Path(source)))
+        made = data.map_batches(_clean_texts, batch_format="pandas").groupby("text").min("number")
+        settings = arrow_settings(pq.read_schema(table_files(Path(source))[0]))
+        made.rename_columns({"min(number)": "number"}).write_parquet(target, mode=SaveMode.OVERWRITE, **settings)
+
+    return prepared(job, work)
+
+
+def _clean_texts(frame: Any) -> Any:
+    # not by the column's own methods: where pandas keeps texts in Arrow, its expressions know white space of ASCII only
+    frame["text"] = frame["text"].map(clean)
+    return frame[frame["text"].str.len() >= LEAST]

@@ -1,17 +1,23 @@
 """Spark on one machine: DataFrame expressions, moments by an aggregation, Parquet written with zstd."""
 
+import os
+import sys
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from forebay.bench.datasets.documents import LEAST
 from forebay.bench.datasets.tabular import FLOATS, INTEGERS, MODULUS
 from forebay.bench.job import Job, Loader
 from forebay.bench.parquet_settings import PAGE_BYTES, ZSTD_LEVEL
 from forebay.bench.peers.preparation import prepared
+from forebay.bench.peers.text_preparation import clean
 
 
-def prep_tabular(job: Job, *, cpus: int) -> Loader:
+def _session(cpus: int) -> Any:
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master(f"local[{cpus}]")
         .config("spark.ui.enabled", "false")
@@ -23,6 +29,11 @@ def prep_tabular(job: Job, *, cpus: int) -> Loader:
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def prep_tabular(job: Job, *, cpus: int) -> Loader:
+    session = _session(cpus)
 
     def work(source: str, target: str) -> None:
         data = session.read.parquet(f"{source}/*.parquet")
@@ -38,3 +49,20 @@ def prep_tabular(job: Job, *, cpus: int) -> Loader:
         data.select(*scaled, *folded, "label").write.mode("overwrite").parquet(target)
 
     return prepared(job, work)
+
+
+def prep_text(job: Job, *, cpus: int) -> Loader:
+    """Spark has no normal forms, so texts are cleaned by a pandas function in its Python workers."""
+    session = _session(cpus)
+    cleaned = F.pandas_udf(_clean, "string")
+
+    def work(source: str, target: str) -> None:
+        data = session.read.parquet(f"{source}/*.parquet").withColumn("text", cleaned("text"))
+        kept = data.where(F.length("text") >= LEAST).dropDuplicates(["text"])
+        kept.write.mode("overwrite").parquet(target)
+
+    return prepared(job, work)
+
+
+def _clean(texts: pd.Series) -> pd.Series:  # Spark reads the types
+    return texts.map(clean)

@@ -78,6 +78,7 @@ def record(results, candidate, rate, *, turn=0, system="", limit=False):
         quick=False,
         turn=turn,
         ok=True,
+        settings={"threads": 2},
         samples=rate,
         wall_s=1.0,
         cpu_s=2.0,
@@ -114,6 +115,7 @@ def test_medians_shares_settings_and_reasons_are_in_the_table(measured):
     found = rows(Results.open(measured.directory), WORKLOADS, quick=False)
     assert [one.candidate for one in found] == ["limit: memory copy", "forebay", "torch, 0 workers", "FFCV"]
     assert (found[1].rate, found[1].cpu_rate, found[1].share) == (600, 300, 0.6)
+    assert found[1].settings == {"threads": 2}
     assert found[2].others == (("torch, 2 workers", 50.0),)
     text = table(found, [])
     assert "| forebay | 600 | 500 to 700 | 60% |  | 300 | 100 | 50 | 0.10 | 1.00 | 4.0 | not checked |" in text
@@ -217,6 +219,14 @@ def test_a_file_without_markers_is_refused(tmp_path):
 def test_an_unknown_workload_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="tokens"):
         SuiteOptions(workloads=("token",))
+
+
+def test_a_peer_that_no_workload_has_is_refused_with_those_there_are():
+    with pytest.raises(
+        SpecError, match=r"no system has 'tensorflow' in its name; there are .*Polars streaming.*'nobody'"
+    ):
+        SuiteOptions(workloads=("prep_tabular",), against=("polars", "tensorflow"))
+    assert {one.peer for one in SuiteOptions(against=("nobody",)).candidates("prep_text")} == {"limits", "forebay"}
 
 
 def test_a_time_of_nothing_is_refused():
