@@ -3,6 +3,8 @@
 import http.client
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,7 +27,23 @@ class Faults:
     """GET requests so far."""
     nbytes: int = 0
     """Bytes of bodies given so far."""
+    now: int = 0
+    """Requests under way."""
+    most: int = 0
+    """Requests that were under way at once."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a request while it is answered."""
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.now -= 1
 
 
 class FaultProxy:
@@ -53,6 +71,10 @@ def _handler(port: int, faults: Faults) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
         def _pass(self) -> None:
+            with faults.under_way():
+                self._answer()
+
+        def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             count = 0
             if self.command == "GET":
@@ -70,16 +92,11 @@ def _handler(port: int, faults: Faults) -> type[BaseHTTPRequestHandler]:
             self._relay(body, cut=bool(count and faults.cut_every and count % faults.cut_every == 0))
 
         def _relay(self, body: bytes, *, cut: bool) -> None:
-            upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            try:
-                upstream.request(self.command, self.path, body=body or None, headers=dict(self.headers))
-                answer = upstream.getresponse()
-                data = answer.read()
-            except OSError:
+            found = _asked(port, self, body)
+            if found is None:
                 self.close_connection = True
                 return
-            finally:
-                upstream.close()
+            answer, data = found
             with faults.lock:
                 faults.nbytes += len(data)
             self.send_response(answer.status)
@@ -95,3 +112,16 @@ def _handler(port: int, faults: Faults) -> type[BaseHTTPRequestHandler]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
 
     return Handler
+
+
+def _asked(port: int, request: Any, body: bytes) -> tuple[http.client.HTTPResponse, bytes] | None:
+    """The server's answer and its body; None when it gives none."""
+    upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        upstream.request(request.command, request.path, body=body or None, headers=dict(request.headers))
+        answer = upstream.getresponse()
+        return answer, answer.read()
+    except OSError:
+        return None
+    finally:
+        upstream.close()

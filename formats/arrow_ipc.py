@@ -93,7 +93,10 @@ def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
     schema = _schema(store, path)
     file = store.memory_map(path)
     if _has_footer(file):
-        return schema, [read_header(file, start, path).rows for start, _ in arrow_ranges(file, path)]
+        starts = [start for start, _ in arrow_ranges(file, path)]
+        if not store.local:
+            file = store.open_ranges(path, [(start, start + _HEADER_BYTES) for start in starts])
+        return schema, [read_header(file, start, path).rows for start in starts]
     return schema, [batch.num_rows for batch in _batches(store, path, None, None)]
 
 

@@ -2,10 +2,11 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from forebay.engine.read_ahead import read_ahead
+from forebay.engine.read_ahead import ReadAhead, read_ahead
 
 
 class Slow:
@@ -54,3 +55,47 @@ def test_an_error_comes_in_its_place_and_the_rest_is_left() -> None:
     with pytest.raises(ValueError, match="item 3"):
         next(found)
     assert len(done) < 100
+
+
+def ahead_of(slow: Slow, **given: Any) -> ReadAhead[int, int]:
+    return ReadAhead(slow, iter(range(200)), size=lambda _: 10, **given)
+
+
+def test_waiting_goes_no_deeper_than_the_store_can_use() -> None:
+    slow, limit = Slow(0.005), [40]
+    ahead = ahead_of(slow, limit=lambda: limit[0], first=10)
+    assert [ahead.take(at) for at in range(20)] == [at * at for at in range(20)]
+    assert ahead.target <= 40 and slow.most <= 6
+    limit[0] = 400
+    assert [ahead.take(at) for at in range(20, 60)] == [at * at for at in range(20, 60)]
+    assert ahead.target > 40
+    limit[0] = 20
+    ahead.take(60)
+    assert ahead.target == 20
+    ahead.close()
+
+
+def test_what_is_needed_first_is_begun_before_it_is_asked_for() -> None:
+    slow = Slow(0.02)
+    ahead = ahead_of(slow, first=100)
+    time.sleep(0.05)
+    assert slow.most == 10
+    ahead.close()
+
+
+def test_items_taken_out_of_turn_are_read_all_the_same() -> None:
+    ahead = ahead_of(Slow(0.0), first=20)
+    assert [ahead.take(at) for at in (0, 30, 2, 29, 31, 7, 32)] == [at * at for at in (0, 30, 2, 29, 31, 7, 32)]
+    ahead.close()
+
+
+def test_threads_end_when_it_is_dropped() -> None:
+    before = threading.active_count()
+    ahead = ahead_of(Slow(0.001), first=1000)
+    ahead.take(0)
+    assert threading.active_count() > before
+    del ahead
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
