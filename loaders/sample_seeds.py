@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from forebay.engine.order import mix_key
-
 _EPOCH = 1 << 48
 """A key is `epoch * _EPOCH + index`: one number, so that a task is no larger than torch's."""
 _WORD32 = (1 << 32) - 1
@@ -37,6 +35,10 @@ class SeededFetcher:
 
     def __init__(self, fetcher: Any, seed: int, *, put_back: bool) -> None:
         """`put_back`: leave the generators as they were, in a process that is not only there for this."""
+        # imported here: it brings numba, which no other worker needs
+        from forebay.engine.order import mix_key
+
+        self._mix_key = mix_key
         self._fetcher, self._seed, self._put_back = fetcher, seed, put_back
         # one at a time also here: how many are asked for at once depends on batch size and rank
         self._many = getattr(fetcher.dataset, "__getitems__", None)
@@ -45,11 +47,11 @@ class SeededFetcher:
         """The batch of these samples."""
         with _put_back() if self._put_back else contextlib.nullcontext():
             samples = [self._sample(*divmod(key, _EPOCH)) for key in keys]
-            _seed_all(mix_key(self._seed, *divmod(keys[0], _EPOCH), 1))
+            _seed_all(self._mix_key(self._seed, *divmod(keys[0], _EPOCH), 1))
             return self._fetcher.collate_fn(samples)
 
     def _sample(self, epoch: int, index: int) -> Any:
-        _seed_all(mix_key(self._seed, epoch, index))
+        _seed_all(self._mix_key(self._seed, epoch, index))
         return self._fetcher.dataset[index] if self._many is None else self._many([index])[0]
 
 
