@@ -2,9 +2,10 @@
 
 It has no name, so nothing is left behind whoever is killed when; it is one file descriptor and one mapping, however many
 batches pass. A slot is a range of addresses; the memory behind it is added when a batch needs it and stays. So a slot can
-grow while a batch is being written, and never moves.
+grow while a batch is being written, and never moves. Any worker may take any slot, so that there are only as many with
+memory as batches are on their way or with the user at a time.
 
-    | a byte for each slot: 0 free, 1 taken; a byte that says "stop" | worker 0: slot 0, slot 1, ... | worker 1: ... |
+    | table of slots (`slot_table`) | slot 0 | slot 1 | ... |
 """
 
 import contextlib
@@ -12,89 +13,110 @@ import ctypes
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.reduction import DupFd
 from typing import Any
 
 from forebay.loaders.shared_room import SHM
+from forebay.loaders.slot_table import SlotTable, table_bytes
 
 _PAGE = mmap.PAGESIZE
-_POPULATE_WRITE = 23
-"""MADV_POPULATE_WRITE (Linux 5.14): allocate and map a range, or fail; a write to memory that is not there is SIGBUS."""
 _NO_RESERVE = 0x4000
 """MAP_NORESERVE: addresses are not memory."""
-
-FREE, TAKEN = 0, 1
+_AT_ONCE = 1 << 30
+"""Bytes of one write: Linux takes at most 2 GB."""
+_PIECES = 512
+"""Pieces of one write: Linux takes at most 1,024."""
 
 
 @dataclass(slots=True)
 class Arena:
-    """Shared slots. A worker turns a slot's byte to TAKEN when it sends it; the loader turns it back when the batch is gone.
+    """Shared slots."""
 
-    A store of one byte is whole on every machine, and no slot is written by two sides, so there is no lock that a killed
-    process could keep.
-    """
-
-    workers: int
     slots: int
-    """Of each worker."""
     slot_bytes: int
     """Addresses of a slot: the most that one batch may need."""
     fd: int
     _map: mmap.mmap | None = field(default=None, repr=False)
 
     @classmethod
-    def create(cls, workers: int, slots: int, slot_bytes: int) -> "Arena | None":
+    def create(cls, slots: int, slot_bytes: int) -> "Arena | None":
         """An arena, or None where the system has no shared memory without a name."""
-        slot_bytes = -(-slot_bytes // _PAGE) * _PAGE
+        slot_bytes = rounded_up(slot_bytes)
         try:
             fd = _nameless_file()
         except OSError:
             return None
-        arena = cls(workers, slots, slot_bytes, fd)
+        arena = cls(slots, slot_bytes, fd)
         try:
-            os.ftruncate(fd, arena.nbytes)
+            os.ftruncate(fd, arena._first_slot + slots * slot_bytes)
             arena._mapped()
-            arena.grow(-1, 0, arena._first_slot)
+            os.posix_fallocate(fd, 0, arena._first_slot)
         except (OSError, ValueError, OverflowError):
             os.close(fd)
             return None
         return arena
 
     @property
-    def nbytes(self) -> int:
-        """Addresses in all."""
-        return self._first_slot + self.workers * self.slots * self.slot_bytes
-
-    @property
     def _first_slot(self) -> int:
-        return -(-(self.workers * self.slots + 1) // _PAGE) * _PAGE
+        return rounded_up(table_bytes(self.slots))
 
-    def offset(self, worker: int, slot: int) -> int:
+    def offset(self, slot: int) -> int:
         """Where a slot begins."""
-        return self._first_slot + (worker * self.slots + slot) * self.slot_bytes
+        return self._first_slot + slot * self.slot_bytes
 
-    def flags(self) -> memoryview:
-        """The slots' bytes, and at the end the one that tells workers to stop."""
-        return memoryview(self._mapped())[: self.workers * self.slots + 1]
+    def table(self) -> SlotTable:
+        """What is known of the slots."""
+        return SlotTable(memoryview(self._mapped())[: table_bytes(self.slots)], self.slots)
 
     def export(self, offset: int, nbytes: int) -> "ctypes.Array[ctypes.c_char]":
         """Memory of the arena. Whatever views it keeps this very object alive: the one thing a lease may be tied to."""
         return (ctypes.c_char * nbytes).from_buffer(self._mapped(), offset)
 
-    def grow(self, offset: int, old: int, new: int) -> None:
-        """Put memory behind bytes [old, new) of a slot (offset -1: of the arena itself).
+    def back(self, offset: int, nbytes: int) -> None:
+        """Put memory behind a range: a store to memory that is not there is a bus error.
 
         Raises:
             OSError: there is not so much memory.
         """
-        start = max(offset, 0) + old
-        size = new - old
-        try:
-            self._mapped().madvise(_POPULATE_WRITE, start // _PAGE * _PAGE, size + start % _PAGE)
-        except OSError:
-            # an older kernel, or no memory: fallocate tells which
-            os.posix_fallocate(self.fd, start, size)
+        os.posix_fallocate(self.fd, offset, nbytes)
+
+    def write(self, offset: int, pieces: Sequence[Any]) -> int:
+        """Write pieces (bytes, or memory of one byte an item) one behind the other, without mapping the pages they come to.
+
+        Returns:
+            Bytes written.
+
+        Raises:
+            OSError: there is not so much memory.
+        """
+        at, start = 0, offset
+        while at < len(pieces):
+            end, nbytes = at, 0
+            while end < len(pieces) and end - at < _PIECES and (end == at or nbytes + len(pieces[end]) <= _AT_ONCE):
+                nbytes += len(pieces[end])
+                end += 1
+            self._write_all(offset, pieces[at:end], nbytes)
+            offset, at = offset + nbytes, end
+        return offset - start
+
+    def _write_all(self, offset: int, pieces: Sequence[Any], nbytes: int) -> None:
+        done = os.pwritev(self.fd, pieces, offset)
+        if done < nbytes:  # more than Linux takes at once
+            rest = memoryview(b"".join(pieces) if len(pieces) > 1 else pieces[0]).cast("B")
+            while done < nbytes:
+                done += os.pwrite(self.fd, rest[done:], offset + done)
+
+    def unmap(self, offset: int, nbytes: int) -> None:
+        """Take pages out of this process's page table: they stay, with what is in them, and come back when touched."""
+        with contextlib.suppress(OSError):
+            self._mapped().madvise(mmap.MADV_DONTNEED, offset, rounded_up(nbytes))
+
+    def release(self, offset: int, nbytes: int) -> None:
+        """Give the memory behind a range back to the system."""
+        with contextlib.suppress(OSError):
+            self._mapped().madvise(mmap.MADV_REMOVE, offset, rounded_up(nbytes))
 
     def close(self) -> None:
         """Give the descriptor back. Memory stays until the last view of it is gone."""
@@ -104,17 +126,23 @@ class Arena:
 
     def __getstate__(self) -> tuple[Any, ...]:
         """For a spawned worker: the descriptor travels by multiprocessing's own means."""
-        return self.workers, self.slots, self.slot_bytes, DupFd(self.fd)
+        return self.slots, self.slot_bytes, DupFd(self.fd)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.workers, self.slots, self.slot_bytes, fd = state
+        self.slots, self.slot_bytes, fd = state
         self.fd, self._map = fd.detach(), None
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
             flags = mmap.MAP_SHARED | _NO_RESERVE
-            self._map = mmap.mmap(self.fd, self.nbytes, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            size = self._first_slot + self.slots * self.slot_bytes
+            self._map = mmap.mmap(self.fd, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         return self._map
+
+
+def rounded_up(nbytes: int) -> int:
+    """To whole pages."""
+    return -(-nbytes // _PAGE) * _PAGE
 
 
 def _nameless_file() -> int:

@@ -2,14 +2,20 @@
 
 import ctypes
 import os
+import time
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
 
 from forebay.loaders import device
-from forebay.loaders.arena import FREE, Arena
+from forebay.loaders.arena import Arena
+from forebay.loaders.slot_table import SlotTable
 
 Marks = tuple[device.Passed, ...]
+
+_UNMAPPED_A_S = 1e9
+"""Bytes by second that a batch was held: where they are fewer, taking its pages out of the page table, and mapping them
+again, is little beside the trainer's step."""
 
 
 @dataclass(slots=True)
@@ -25,7 +31,7 @@ class Leases:
     """Page-lock slots for the device; such a slot is free only when the device has read it, too."""
     out: set[int] = field(default_factory=set)
     """Slots that a batch of the user's holds."""
-    _flags: memoryview = field(init=False, repr=False)
+    _table: SlotTable = field(init=False, repr=False)
     _locked: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     """Slot -> address and bytes of it that are page-locked."""
     _unread: deque[tuple[int, Marks | None]] = field(default_factory=deque, repr=False)
@@ -34,16 +40,15 @@ class Leases:
     _pid: int = field(default_factory=os.getpid, repr=False)
 
     def __post_init__(self) -> None:
-        self._flags = self.arena.flags()
+        self._table = self.arena.table()
 
-    def lease(self, worker: int, slot: int, nbytes: int) -> "ctypes.Array[ctypes.c_char]":
+    def lease(self, number: int, nbytes: int) -> "ctypes.Array[ctypes.c_char]":
         """The memory of a slot, `nbytes` of which exist."""
-        number = worker * self.arena.slots + slot
-        memory = self.arena.export(self.arena.offset(worker, slot), nbytes)
+        memory = self.arena.export(self.arena.offset(number), nbytes)
         if self.pinned:
             self._lock(number, ctypes.addressof(memory), nbytes)
         self.out.add(number)
-        weakref.finalize(memory, self._ended, number).atexit = False
+        weakref.finalize(memory, self._ended, number, nbytes, time.monotonic()).atexit = False
         return memory
 
     def settle(self) -> None:
@@ -53,17 +58,21 @@ class Leases:
             if marks is None:
                 marks = device.work_queued()
             if marks is not None and all(mark.query() for mark in marks):
-                self._flags[number] = FREE
+                self._table.reading[number] = 0
             else:
                 self._unread.append((number, marks))
 
     def reclaim(self, worker: int) -> None:
-        """Free what a dead worker had taken and never sent."""
-        first = worker * self.arena.slots
+        """Free what a dead worker had taken and never sent, or sent in vain."""
         busy = self.out | {number for number, _ in self._unread}
-        for number in range(first, first + self.arena.slots):
+        for number in self._table.last_of(worker):
             if number not in busy:
-                self._flags[number] = FREE
+                # nobody knows how much of its memory there is: none, except where it is locked for a device
+                if not self.pinned:
+                    self.arena.release(self.arena.offset(number), self._table.capacity[number])
+                    self._table.capacity[number] = 0
+                self._table.reading[number] = 0
+            self._table.writing[number] = 0
 
     def close(self) -> None:
         """Unlock the memory, once the last batch is gone. Batches that are still held stay whole."""
@@ -71,13 +80,16 @@ class Leases:
         if not self.out:
             self._unlock()
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int, nbytes: int, since: float) -> None:
         # A forked process has copies of our leases: they end there, too, and mean nothing.
         if os.getpid() != self._pid:
             return
         self.out.discard(number)
         if number not in self._locked:
-            self._flags[number] = FREE
+            if nbytes < _UNMAPPED_A_S * (time.monotonic() - since):
+                # what the next batch of this slot holds is this process's memory only from when it is read
+                self.arena.unmap(self.arena.offset(number), nbytes)
+            self._table.reading[number] = 0
             return
         # A copy to the device may still be under way: torch learns from its own host memory, but not from ours, when it ends.
         self._unread.append((number, device.work_queued()))

@@ -75,10 +75,15 @@ class Segment:
         self.size = offset + nbytes
         return offset
 
-    def copy_to(self, address: int) -> None:
-        """Copy all to one piece of memory."""
+    def pieces(self) -> list[Any]:
+        """The memory of all, with what lies between."""
+        found: list[Any] = []
+        at = 0
         for offset, source, nbytes in self.parts:
-            ctypes.memmove(address + offset, source, nbytes)
+            found.append(bytes(offset - at))
+            found.append((ctypes.c_char * nbytes).from_address(source))
+            at = offset + nbytes
+        return found
 
     def joined(self) -> bytes:
         """All as one string of bytes."""

@@ -6,7 +6,7 @@ A frame is what goes through the pipe:
 
 A leaf is a tensor, or the memory of anything that pickles out of band (NumPy arrays, Arrow buffers). Small leaves travel
 in the frame: who keeps the labels of an epoch must not keep its images. Larger ones lie in the slot of the batch, mostly
-because they were made there (`Packer.place`). In the pickle stands where a leaf is; `unpacking` makes a tensor of it.
+because they were made there (`Packer.stack`). In the pickle stands where a leaf is; `unpacking` makes a tensor of it.
 What has no such form (sparse, shared, requires_grad, subclasses) takes torch's own reducers, and so does the whole batch
 when no slot is to be had.
 """
@@ -15,7 +15,7 @@ import copyreg
 import ctypes
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -37,6 +37,7 @@ from forebay.loaders.leaves import (
 )
 from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_writer import SlotWriter
+from forebay.loaders.stacking import stack_into
 
 _IN_FRAME = 1 << 15
 """Bytes of small leaves, and of the pickle, that a frame may carry: two such frames fit a pipe."""
@@ -61,15 +62,23 @@ class Packer:
         if self.slots is not None:
             self.slots.begin()
 
-    def place(self, dtype: torch.dtype, count: int) -> torch.Tensor | None:
-        """A flat tensor in this batch's slot; None when it is small or no slot has room."""
-        nbytes = count * dtype.itemsize
-        if self.slots is None or nbytes < SMALL_LEAF or dtype not in CODES:
+    def stack(self, batch: Sequence[torch.Tensor]) -> torch.Tensor | None:
+        """A batch, stacked in its slot; None when it is small or no slot has room.
+
+        Raises:
+            RuntimeError: they cannot be stacked into one of the first one's type.
+        """
+        first = batch[0]
+        nbytes = first.nbytes * len(batch)
+        if self.slots is None or nbytes < SMALL_LEAF or first.dtype not in CODES:
             return None
         memory = self.slots.allocate(nbytes)
         if memory is None:
             return None
-        made = torch.frombuffer(memory, dtype=dtype, count=count)
+        flat = torch.frombuffer(memory, dtype=first.dtype, count=first.numel() * len(batch))
+        made = flat.view(len(batch), *first.shape)
+        if not stack_into(self.slots, memory, made, batch):
+            return None
         self.placed[made.data_ptr()] = self.slots.offset_of(memory)
         return made
 
@@ -120,17 +129,18 @@ class _Packing:
         kept = []
         if copied.size:
             memory, head.copied_at = self._allocate(copied.size)
-            copied.copy_to(ctypes.addressof(memory))
+            self._write(memory, copied.pieces())
             kept.append(memory)
         if small.size > _IN_FRAME:
             memory, head.small_at = self._allocate(small.size)
-            small.copy_to(ctypes.addressof(memory))
+            self._write(memory, [small.joined()])
             kept.append(memory)
         else:
             head.small = small.size
         if len(pickled) > _IN_FRAME:
             memory, head.pickle_at = self._allocate(len(pickled))
-            memory.raw, head.pickle_bytes = pickled, len(pickled)
+            head.pickle_bytes = len(pickled)
+            self._write(memory, [pickled])
             kept.append(memory)
         if kept or self._handed_over:
             head.slot, head.capacity = self._slots.send()
@@ -141,6 +151,10 @@ class _Packing:
         if memory is None or self._slots is None:
             raise _NoSlot
         return memory, self._slots.offset_of(memory)
+
+    def _write(self, memory: "ctypes.Array[ctypes.c_char]", pieces: list[Any]) -> None:
+        if self._slots is None or not self._slots.write(memory, 0, pieces):
+            raise _NoSlot
 
     def _tensor(self, tensor: torch.Tensor) -> Any:
         code, nbytes = CODES.get(tensor.dtype), tensor.nbytes

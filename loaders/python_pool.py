@@ -65,15 +65,16 @@ class PythonPool:
         if self._started:
             return
         context = multiprocessing.get_context("spawn")
-        arena = Arena.create(self._count, 1 + _RESULTS, _SLOT_BYTES)
+        arena = Arena.create(self._count * (1 + _RESULTS), _SLOT_BYTES)
         for number in range(self._count):
             here, there = context.Pipe()
+            first = number * (1 + _RESULTS)
             process = context.Process(
-                target=serve, args=(there, arena, number, self._parts), name=f"forebay-python-{number}", daemon=True
+                target=serve, args=(there, arena, first, self._parts), name=f"forebay-python-{number}", daemon=True
             )
             process.start()
             there.close()  # so that the end of either side is seen by the other
-            self._started.append(_Process(number, process, here, arena))
+            self._started.append(_Process(first, process, here, arena))
             self._idle.put(self._started[-1])
 
     def _run(self, member: int, batch: pa.RecordBatch, rows: Rows, path_of: Callable[[int], str]) -> pa.RecordBatch:
@@ -114,7 +115,8 @@ class PythonPool:
 class _Process:
     """One process and its shared slots. Used by one thread at a time, but results are given back by any."""
 
-    number: int
+    first: int
+    """Its first slot in the arena."""
     process: SpawnProcess
     link: Connection
     arena: Arena | None
@@ -128,8 +130,8 @@ class _Process:
             memory = bytearray(size)
             write_batch(batch, memory)
             return bytes(memory)
-        offset = self.arena.offset(self.number, INPUT)
-        self.arena.grow(offset, 0, size)
+        offset = self.arena.offset(self.first + INPUT)
+        self.arena.back(offset, size)
         write_batch(batch, self.arena.export(offset, size))
         return size
 
@@ -154,7 +156,7 @@ class _Process:
             self.give_slot(slot)
             return read_batch(done.result)
         assert self.arena is not None
-        memory = self.arena.export(self.arena.offset(self.number, slot), done.result)
+        memory = self.arena.export(self.arena.offset(self.first + slot), done.result)
         weakref.finalize(memory, self.slots.append, slot).atexit = False
         return read_batch(memory)
 

@@ -75,7 +75,7 @@ class Part:
         return StageWriter(make_plan(self.schema, self.graph, first_op=self.first_op), str)
 
 
-def serve(link: Connection, arena: Arena | None, number: int, parts: bytes) -> None:
+def serve(link: Connection, arena: Arena | None, first: int, parts: bytes) -> None:
     """Run jobs until the loader, or its process, is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loader's; it closes the link
     ready: list[Part] = []
@@ -86,7 +86,7 @@ def serve(link: Connection, arena: Arena | None, number: int, parts: bytes) -> N
             return
         try:
             ready = ready or pickle.loads(parts)
-            answer: Done | Failed = _run(ready[job.member], job, arena, number)
+            answer: Done | Failed = _run(ready[job.member], job, arena, first)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised where the result would have come
             answer = _failed(error)
         try:
@@ -95,13 +95,13 @@ def serve(link: Connection, arena: Arena | None, number: int, parts: bytes) -> N
             return
 
 
-def _run(part: Part, job: Job, arena: Arena | None, number: int) -> Done:
+def _run(part: Part, job: Job, arena: Arena | None, first: int) -> Done:
     if isinstance(job.source, bytes):
         batch = read_batch(job.source)
     else:
         assert arena is not None
         # a copy: the function may keep what it was given, and the slot is written again
-        batch = read_batch(bytes(memoryview(arena.export(arena.offset(number, INPUT), job.source))))
+        batch = read_batch(bytes(memoryview(arena.export(arena.offset(first + INPUT), job.source))))
     rows = Rows(job.ids, job.seed, job.epoch)
     path_of: Callable[[int], str] = job.paths.__getitem__
     made = run_here(part.writer.first, batch, rows, path_of)
@@ -110,8 +110,8 @@ def _run(part: Part, job: Job, arena: Arena | None, number: int) -> Done:
         memory = bytearray(size)
         write_batch(made, memory)
         return Done(bytes(memory))
-    offset = arena.offset(number, job.result)
-    arena.grow(offset, 0, size)
+    offset = arena.offset(first + job.result)
+    arena.back(offset, size)
     write_batch(made, arena.export(offset, size))
     return Done(size)
 

@@ -201,7 +201,7 @@ class ResultQueue:
         """The next frame, unpacked: `(task, data)`, or None when it was something else."""
         worker, frame = self._ready.popleft()
         try:
-            message = unpack(frame, worker, self._leases)
+            message = unpack(frame, self._leases)
         except (OSError, EOFError):
             # memory on torch's way is handed over by the worker itself, which is gone
             if self.recovers:
@@ -247,16 +247,18 @@ class ResultQueue:
 class TaskInlet:
     """A worker's end of its tasks."""
 
-    def __init__(self, fd: int, begin: Callable[[int, bool], None]) -> None:
+    def __init__(self, fd: int, begin: Callable[[int, bool], None], wait: Callable[[], None]) -> None:
+        """`begin`: told of each task and whether its state is wanted; `wait`: called before the next is looked for."""
         self._reader = FrameReader(fd)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self._ready: deque[bytearray] = deque()
-        self._begin = begin
+        self._begin, self._before = begin, wait
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next task or signal, as torch's worker loop wants it."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._before()
         while not self._ready:
             left = 0.0 if not block else None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._poll.poll(None if left is None else left * 1000):

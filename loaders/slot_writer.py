@@ -1,26 +1,19 @@
-"""A worker's side of its slots: find a free one, put a batch into it, send it."""
+"""A worker's side of the slots: take a free one, put a batch into it, send it."""
 
 import ctypes
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from forebay.loaders.arena import FREE, TAKEN, Arena
+from forebay.loaders.arena import Arena, rounded_up
+from forebay.loaders.map_budget import MapBudget
+from forebay.loaders.slot_claims import SlotClaims
 
 _ALIGN = 64
 """A cache line: vector instructions read whole ones."""
-_GRANULE = 1 << 16
-"""Slots grow by whole granules: a batch that is a little larger than the last needs no system call."""
 
 Memory = "ctypes.Array[ctypes.c_char]"
-
-
-@dataclass(slots=True)
-class _Slot:
-    capacity: int = 0
-    """Bytes that exist."""
-    used: int = 0
-    held: "list[weakref.ref[ctypes.Array[ctypes.c_char]]]" = field(default_factory=list)
-    """Memory that was handed out in this process: the user's code may have kept a view of it."""
 
 
 @dataclass(slots=True)
@@ -28,91 +21,129 @@ class SlotWriter:
     """Memory for the batch that the worker is making. A batch takes one slot, when it first needs memory."""
 
     arena: Arena
-    worker: int
-    limit: int
-    """Bytes that all slots of this worker may have."""
+    claims: SlotClaims
     current: int = -1
     """The slot of this batch, -1 while it has none."""
-    _slots: list[_Slot] = field(init=False, repr=False)
-    _first_flag: int = field(init=False, repr=False)
-    _flags: memoryview = field(init=False, repr=False)
+    _budget: MapBudget = field(init=False, repr=False)
+    _held: "dict[int, list[weakref.ref[ctypes.Array[ctypes.c_char]]]]" = field(default_factory=dict, repr=False)
+    """Memory of slots that was handed out in this process: the user's code may have kept a view of it."""
+    _used: int = 0
+    """Bytes of the current slot that are handed out."""
+    _capacity: int = 0
+    """Bytes that the current slot may have."""
+    _backed: int = 0
+    """Bytes of it that exist."""
     _last_size: int = 0
 
     def __post_init__(self) -> None:
-        self._slots = [_Slot() for _ in range(self.arena.slots)]
-        self._first_flag = self.worker * self.arena.slots
-        self._flags = self.arena.flags()
+        self._budget = MapBudget(self.arena, self.claims.workers)
 
     def begin(self) -> None:
         """A new batch begins; what the last one took and did not send is free."""
-        self.current = -1
+        self._budget.begin(self._last_size)
+        self._leave()
+        self.settle()
+
+    def sent(self) -> None:
+        """The worker has dropped the batch that it sent, and waits for the next."""
+        self._leave()
+        self.settle()
+        self._budget.done()
+
+    def settle(self) -> None:
+        """Let go of slots that this process is done with: nobody here has a view of them any more."""
+        for slot, views in list(self._held.items()):
+            if slot != self.current and all(one() is None for one in views):
+                del self._held[slot]
+                self._budget.let_go(slot, self.claims.table.capacity[slot])
+                self.claims.let_go(slot)
 
     def allocate(self, nbytes: int) -> "ctypes.Array[ctypes.c_char] | None":
-        """Memory for a part of this batch; None when no slot can have it."""
-        if self.current < 0 and not self._choose(nbytes):
+        """Room for a part of this batch, to be filled by `write`, or by stores after `back`; None when no slot has it."""
+        if self.current < 0 and not self._claim(nbytes):
             return None
-        slot = self._slots[self.current]
-        self._drop_dead_end(slot)
-        start = -(-slot.used // _ALIGN) * _ALIGN
-        if start + nbytes > slot.capacity and not self._grow(slot, start + nbytes):
-            return None
-        memory = self.arena.export(self.arena.offset(self.worker, self.current) + start, nbytes)
-        slot.used = start + nbytes
-        slot.held.append(weakref.ref(memory))
+        self._drop_dead_end()
+        start = -(-self._used // _ALIGN) * _ALIGN
+        if start + nbytes > self._capacity:
+            if not self.claims.reserve(self.current, start + nbytes):
+                return None
+            self._capacity = rounded_up(start + nbytes)
+        memory = self.arena.export(self.arena.offset(self.current) + start, nbytes)
+        self._used = start + nbytes
+        self._held[self.current].append(weakref.ref(memory))
         return memory
 
     def offset_of(self, memory: "ctypes.Array[ctypes.c_char]") -> int:
         """Where in the slot of this batch memory lies."""
-        base = self.arena.export(self.arena.offset(self.worker, self.current), 1)
+        base = self.arena.export(self.arena.offset(self.current), 1)
         return ctypes.addressof(memory) - ctypes.addressof(base)
 
-    def send(self) -> tuple[int, int]:
-        """The slot now belongs to the loader. Returns its number and the bytes it has."""
-        slot = self._slots[self.current]
-        self._last_size = slot.used
-        self._flags[self._first_flag + self.current] = TAKEN
-        return self.current, slot.capacity
-
-    def _choose(self, nbytes: int) -> bool:
-        """Take the free slot that fits best: the smallest that holds the batch, else the largest.
-
-        The size of the last batch stands for that of this one, of which only the first part is known.
-        """
-        wanted = max(nbytes, self._last_size)
-        best, best_rank = -1, (True, 0)
-        for number, slot in enumerate(self._slots):
-            if self._flags[self._first_flag + number] != FREE or any(one() is not None for one in slot.held):
-                continue
-            small = slot.capacity < wanted
-            rank = (small, -slot.capacity if small else slot.capacity)
-            if best < 0 or rank < best_rank:
-                best, best_rank = number, rank
-        if best < 0:
-            return False
-        self._slots[best].used = 0
-        self._slots[best].held.clear()
-        self.current = best
-        return True
-
-    def _drop_dead_end(self, slot: _Slot) -> None:
-        """Use memory at the end again when its views are gone: some data sets collate on the way to their samples."""
-        dropped = False
-        while slot.held and slot.held[-1]() is None:
-            slot.held.pop()
-            dropped = True
-        if dropped:
-            last = slot.held[-1]() if slot.held else None
-            slot.used = 0 if last is None else self.offset_of(last) + len(last)
-
-    def _grow(self, slot: _Slot, nbytes: int) -> bool:
-        wanted = -(-nbytes // _GRANULE) * _GRANULE
-        others = sum(one.capacity for one in self._slots) - slot.capacity
-        if wanted > self.arena.slot_bytes or others + wanted > self.limit:
+    def write(self, memory: "ctypes.Array[ctypes.c_char]", at: int, pieces: Sequence[Any]) -> bool:
+        """Write pieces (bytes, or memory) one behind the other, from byte `at` on. False when there is no more memory."""
+        start = self.offset_of(memory) + at
+        if not self._back_to(start):
             return False
         try:
-            self.arena.grow(self.arena.offset(self.worker, self.current), slot.capacity, wanted)
+            nbytes = self.arena.write(self.arena.offset(self.current) + start, pieces)
         except OSError:
-            self.limit = others + slot.capacity  # the machine has no more: do not try for each batch
+            self._full()
             return False
-        slot.capacity = wanted
+        self._backed = max(self._backed, rounded_up(start + nbytes))
         return True
+
+    def back(self, memory: "ctypes.Array[ctypes.c_char]", nbytes: int) -> bool:
+        """Make sure that the first bytes of memory exist, for stores to them. False when there is no more memory."""
+        return self._back_to(self.offset_of(memory) + nbytes)
+
+    def mapped_bytes(self, nbytes: int) -> int:
+        """How many of so many bytes are to be filled by stores; the others by `write`."""
+        return self._budget.of(self.current, nbytes)
+
+    def send(self) -> tuple[int, int]:
+        """The slot now belongs to the loader, too. Returns its number and the bytes it has."""
+        slot, self._last_size = self.current, self._used
+        nbytes = self._leave()
+        self.claims.table.reading[slot] = 1
+        return slot, nbytes
+
+    def _claim(self, nbytes: int) -> bool:
+        """The size of the last batch stands for that of this one, of which only the first part is known."""
+        slot = self.claims.claim(max(nbytes, self._last_size))
+        if slot < 0:
+            return False
+        self.current, self._used = slot, 0
+        self._capacity = self._backed = self.claims.table.capacity[slot]
+        self._held[slot] = []
+        return True
+
+    def _leave(self) -> int:
+        """This batch has what it needs. Returns the bytes that its slot has."""
+        if self.current >= 0 and self._backed != self._capacity:
+            self.claims.table.capacity[self.current] = self._backed
+        backed, self.current, self._backed, self._capacity = self._backed, -1, 0, 0
+        return backed
+
+    def _back_to(self, end: int) -> bool:
+        if end <= self._backed:
+            return True
+        try:
+            self.arena.back(self.arena.offset(self.current) + self._backed, rounded_up(end) - self._backed)
+        except OSError:
+            self._full()
+            return False
+        self._backed = rounded_up(end)
+        return True
+
+    def _full(self) -> None:
+        self._capacity = self._backed
+        self.claims.full(self.current, self._backed)
+
+    def _drop_dead_end(self) -> None:
+        """Use memory at the end again when its views are gone: some data sets collate on the way to their samples."""
+        held, dropped = self._held[self.current], False
+        while held and held[-1]() is None:
+            held.pop()
+            dropped = True
+        if dropped:
+            last = held[-1]() if held else None
+            self._used = 0 if last is None else self.offset_of(last) + len(last)

@@ -12,7 +12,7 @@ from forebay.loaders.leases import Leases
 from forebay.loaders.leaves import BUFFER, COPIED, DTYPES, HEAD, PLACED, SMALL, Head
 
 
-def unpack(frame: bytearray, worker: int, leases: Leases | None) -> Any:
+def unpack(frame: bytearray, leases: Leases | None) -> Any:
     """The message of a frame.
 
     Each tensor has a storage of its own, as it has behind torch's queues; what lies in the slot holds its lease.
@@ -20,7 +20,7 @@ def unpack(frame: bytearray, worker: int, leases: Leases | None) -> Any:
     head = Head(*HEAD.unpack_from(frame))
     slot = None
     if head.slot >= 0 and leases is not None:
-        slot = leases.lease(worker, head.slot, head.capacity)
+        slot = leases.lease(head.slot, head.capacity)
     view = memoryview(frame)
     buffers_end = HEAD.size + head.buffers * BUFFER.size
     small = view[buffers_end : buffers_end + head.small]

@@ -29,6 +29,7 @@ from forebay.loaders.pipes import FrameWriter
 from forebay.loaders.queues import FarEnds, Note, ResultOutlet, TaskInlet
 from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import check_shm
+from forebay.loaders.slot_claims import SlotClaims
 from forebay.loaders.slot_writer import SlotWriter
 from forebay.loaders.worker_state import WorkerState
 
@@ -41,7 +42,10 @@ class WorkerSetup:
     ends: FarEnds
     arena: Arena | None
     arena_bytes: int
-    """Bytes that this worker's slots may have."""
+    """Bytes that the slots of all workers may have."""
+    workers: int = 1
+    pinned: bool = False
+    """Whether the loader page-locks slots for a device."""
     restore: bytes | None = None
     """State of the data set to begin from, pickled."""
     generation: int = 0
@@ -83,14 +87,18 @@ class _Session:
     def __init__(self, setup: WorkerSetup) -> None:
         slots = None
         if setup.arena is not None:
-            slots = SlotWriter(setup.arena, setup.worker, setup.arena_bytes)
+            claims = SlotClaims(
+                setup.arena, setup.worker, setup.workers, limit=setup.arena_bytes, releases=not setup.pinned
+            )
+            slots = SlotWriter(setup.arena, claims)
         self._worker = setup.worker
         self._generation = setup.generation
         self._seed = setup.sample_seed
         self._packer = Packer(slots)
         self._state = WorkerState(setup.worker, setup.restore)
         self._snapshot = False
-        self.inlet = TaskInlet(setup.ends.tasks, self._begin)
+        self._slots = slots
+        self.inlet = TaskInlet(setup.ends.tasks, self._begin, self._sent)
         self.outlet = ResultOutlet(FrameWriter(setup.ends.results), self._frame)
 
     def install(self) -> None:
@@ -115,6 +123,11 @@ class _Session:
         self._snapshot = snapshot
         self._packer.begin()
 
+    def _sent(self) -> None:
+        """torch's loop has dropped the batch that it has sent."""
+        if self._slots is not None:
+            self._slots.sent()
+
     def _frame(self, message: tuple[Any, Any]) -> bytes:
         task, data = message
         note = None
@@ -138,15 +151,12 @@ def collate_in_slot(packer: Packer, batch: Any, *, collate_fn_map: Any = None) -
     """torch's `collate_tensor_fn`, stacking into this batch's slot where that is possible; torch's own where it is not."""
     first = batch[0]
     if type(first) is torch.Tensor and first.is_cpu and not first.is_nested and first.layout is torch.strided:
-        out: torch.Tensor | None
-        if first.nbytes * len(batch) < SMALL_LEAF:
-            out = first.new_empty(first.numel() * len(batch))
-        else:
-            out = packer.place(first.dtype, first.numel() * len(batch))
-        if out is None:
-            check_shm(first.nbytes * len(batch))
-        else:
-            # torch also stacks into memory of the first one's type here, so that types mix as they do there
-            with contextlib.suppress(RuntimeError):
-                return torch.stack(batch, 0, out=out.view(len(batch), *first.shape))
+        # torch also stacks into memory of the first one's type here, so that types mix as they do there
+        with contextlib.suppress(RuntimeError):
+            if first.nbytes * len(batch) < SMALL_LEAF:
+                return torch.stack(batch, 0, out=first.new_empty((len(batch), *first.shape)))
+            made = packer.stack(batch)
+            if made is not None:
+                return made
+        check_shm(first.nbytes * len(batch))
     return collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)

@@ -23,17 +23,17 @@ _SPARE_SLOTS = 8
 
 @dataclass(slots=True)
 class StopFlag:
-    """torch's `done_event`, as a byte of the arena: there is no lock that a killed worker could keep."""
+    """torch's `done_event`, as a number in the arena: there is no lock that a killed worker could keep."""
 
     arena: Arena
 
     def set(self) -> None:
         """Tell workers to stop."""
-        self.arena.flags()[-1] = 1
+        self.arena.table().stop()
 
     def is_set(self) -> bool:
         """Whether they are to stop."""
-        return self.arena.flags()[-1] == 1
+        return self.arena.table().stopped
 
 
 @dataclass(slots=True)
@@ -49,8 +49,9 @@ class WorkerContext:
 
     def __init__(self, real: Any, *, workers: int, prefetch: int, arena_bytes: int, pinned: bool) -> None:
         self._real = real
-        self._share = arena_bytes // workers
-        self._arena = Arena.create(workers, prefetch + _SPARE_SLOTS, self._share) if self._share else None
+        self._workers, self._bytes = workers, arena_bytes
+        slots = workers * (prefetch + _SPARE_SLOTS)
+        self._arena = Arena.create(slots, arena_bytes // workers) if arena_bytes // workers else None
         self.leases = Leases(self._arena, pinned) if self._arena is not None else None
         self.results = ResultQueue(self.leases)
         self.tasks: list[IndexQueue] = []
@@ -97,7 +98,9 @@ class WorkerContext:
             worker,
             self._connect(worker),
             self._arena,
-            self._share,
+            self._bytes,
+            workers=self._workers,
+            pinned=self.leases is not None and self.leases.pinned,
             restore=self.restore[worker],
             sample_seed=self.sample_seed,
             dump_signal=self.dump_signal,

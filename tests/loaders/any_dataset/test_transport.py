@@ -43,7 +43,7 @@ def right(batch: tuple[torch.Tensor, torch.Tensor], rows: list[int], shape: tupl
 def test_batches_that_are_kept_never_change_and_every_slot_comes_back() -> None:
     loader = fb.DataLoader(torch_sets.Images(480, BIG), 4, num_workers=2, prefetch_factor=2, persistent_workers=True)
     iterator = iter(loader)
-    slots = 2 * loader._iterator._context._arena.slots
+    slots = loader._iterator._context._arena.slots
     kept = [next(iterator) for _ in range(60)]
     assert len(kept) > slots, "more are kept than there are slots: the rest travels torch's way"
     assert all(right(batch, list(range(4 * at, 4 * at + 4))) for at, batch in enumerate(kept))

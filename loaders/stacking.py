@@ -1,0 +1,59 @@
+"""Stacking a batch's samples in its slot."""
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+
+from forebay.loaders.slot_writer import SlotWriter
+
+_LARGE = 1 << 17
+"""Bytes of a sample that is written from where it lies; smaller ones are stacked first, in memory that the cache holds."""
+_AT_ONCE = 1 << 18
+"""Bytes that are stacked before they are written."""
+
+
+def stack_into(
+    slots: SlotWriter, memory: "ctypes.Array[ctypes.c_char]", made: torch.Tensor, batch: Sequence[torch.Tensor]
+) -> bool:
+    """Stack `batch` into a slot's memory, which `made` (len(batch), *shape of the first) lies over.
+
+    Returns:
+        False when there is no more memory for the slot.
+
+    Raises:
+        RuntimeError: their shapes differ, or one cannot be turned into the first one's type.
+    """
+    each = batch[0].nbytes
+    mapped = slots.mapped_bytes(len(memory)) // each
+    if mapped:
+        if not slots.back(memory, mapped * each):
+            return False
+        torch.stack(tuple(batch[:mapped]), 0, out=made[:mapped])
+    if mapped == len(batch):
+        return True
+    if each >= _LARGE and all(_alike(one, batch[0]) for one in batch[mapped:]):
+        pieces = [_bytes_of(one) for one in batch[mapped:]]
+        return slots.write(memory, mapped * each, pieces)
+    step = max(1, _AT_ONCE // each)
+    room = torch.empty((min(step, len(batch) - mapped), *made.shape[1:]), dtype=made.dtype)
+    for start in range(mapped, len(batch), step):
+        part = batch[start : start + step]
+        if part[0].shape != batch[0].shape:
+            raise RuntimeError("stack expects each tensor to be equal size")
+        torch.stack(tuple(part), 0, out=room[: len(part)])
+        if not slots.write(memory, start * each, [_bytes_of(room[: len(part)])]):
+            return False
+    return True
+
+
+def _alike(one: torch.Tensor, first: torch.Tensor) -> bool:
+    """Whether the bytes of a tensor are those that it has in the batch."""
+    if type(one) is not torch.Tensor or one.dtype != first.dtype or one.shape != first.shape or not one.is_cpu:
+        return False
+    plain = one.layout is torch.strided and one.is_contiguous() and not one.is_nested
+    return plain and not (one.requires_grad or one.is_conj() or one.is_neg())
+
+
+def _bytes_of(tensor: torch.Tensor) -> "ctypes.Array[ctypes.c_char]":
+    return (ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr())
