@@ -13,6 +13,8 @@ from forebay.loaders.slot_table import SlotTable
 
 Marks = tuple[device.Passed, ...]
 
+_UNMAPPED_LEAST = 1 << 22
+"""Bytes of a slot for which it is worth the call."""
 _UNMAPPED_A_S = 1e9
 """Bytes by second that a batch was held: where they are fewer, taking its pages out of the page table, and mapping them
 again, is little beside the trainer's step."""
@@ -86,7 +88,7 @@ class Leases:
             return
         self.out.discard(number)
         if number not in self._locked:
-            if nbytes < _UNMAPPED_A_S * (time.monotonic() - since):
+            if _UNMAPPED_LEAST < nbytes < _UNMAPPED_A_S * (time.monotonic() - since):
                 # what the next batch of this slot holds is this process's memory only from when it is read
                 self.arena.unmap(self.arena.offset(number), nbytes)
             self._table.reading[number] = 0

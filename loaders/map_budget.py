@@ -29,6 +29,7 @@ class MapBudget:
     _done: float = 0.0
     _busy: int = 0
     _mapped: set[int] = field(default_factory=set)
+    """Slots that stay mapped."""
 
     def done(self) -> None:
         """The worker is done with a batch, and looks for the next."""
@@ -41,6 +42,8 @@ class MapBudget:
         copied = last_size > _COPIED_A_S * (cpu - self._began_cpu)
         self._busy = self._busy + 1 if copied and not waited else 0
         self._began, self._began_cpu = now, cpu
+        while self._mapped and not self._busy:
+            self.arena.unmap(self.arena.offset(self._mapped.pop()), self.arena.slot_bytes)
 
     def of(self, slot: int, nbytes: int) -> int:
         """How many of `nbytes` bytes in a slot are stored through the mapping: most in the slots that are taken first."""
@@ -55,5 +58,4 @@ class MapBudget:
     def let_go(self, slot: int, nbytes: int) -> None:
         """The worker is done with a slot: unless it stays mapped, take it out of the page table."""
         if self._busy < _BUSY_BATCHES:
-            self._mapped.discard(slot)
             self.arena.unmap(self.arena.offset(slot), nbytes)

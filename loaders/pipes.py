@@ -10,18 +10,27 @@ import os
 import select
 import struct
 import threading
+import time
 from collections import deque
 
 _LENGTH = struct.Struct("<Q")
+_LOST_S = 2e-4
+"""A write that takes so long has lost the CPU to the reader that it woke."""
+_BY_THREAD = 64
+"""Frames that a thread writes from then on."""
 _READ_BYTES = 1 << 16
 """What a pipe holds: one read empties it."""
 
 
 class FrameWriter:
-    """The writing end. `send` returns at once; what the pipe does not take is written by a thread, in order."""
+    """The writing end. `send` returns at once; what the pipe does not take is written by a thread, in order.
 
-    def __init__(self, fd: int) -> None:
+    With `spare`, a thread writes also where CPUs are so few that the reader, once woken, takes the caller's.
+    """
+
+    def __init__(self, fd: int, *, spare: bool = False) -> None:
         self.fd = fd
+        self._spare, self._by_thread = spare, 0
         os.set_blocking(fd, False)
         self._backlog: deque[memoryview] = deque()
         self._room = threading.Condition()
@@ -35,8 +44,13 @@ class FrameWriter:
         """
         message = memoryview(_LENGTH.pack(len(frame)) + frame)
         with self._room:
-            if not self._backlog:
+            if self._by_thread:
+                self._by_thread -= 1
+            elif not self._backlog:
+                began = time.perf_counter()
                 message = message[_write(self.fd, message) :]
+                if self._spare and time.perf_counter() - began > _LOST_S:
+                    self._by_thread = _BY_THREAD
             if message:
                 self._backlog.append(message)
                 self._start()

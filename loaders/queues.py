@@ -58,7 +58,7 @@ class Note:
 
 
 class IndexQueue:
-    """The loader's end of the pipe that takes tasks to one worker. Has the methods of a queue that torch calls."""
+    """The loader's end of the pipe that takes tasks to one worker, with the methods of a queue that torch calls."""
 
     def __init__(self) -> None:
         self._writer: FrameWriter | None = None
@@ -72,7 +72,7 @@ class IndexQueue:
         """Write to this pipe from now on."""
         if self._writer is not None:
             self._writer.close()
-        self._writer = FrameWriter(fd)
+        self._writer = FrameWriter(fd, spare=True)
 
     def put(self, message: Any) -> None:
         """Send `(task, index)`, torch's signals, or None. Never blocks; a worker that is gone is somebody else's matter."""

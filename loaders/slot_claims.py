@@ -10,6 +10,8 @@ from forebay.loaders.slot_table import SlotTable, alone, has_locks
 
 _IDLE_CLAIMS = 64
 """A slot that was not needed for so many batches gives its memory back."""
+_LOOK_EVERY = 8
+"""Claims from one look for such a slot to the next."""
 _WAIT_S, _STEP_S = 5e-3, 1e-4
 """How long to wait for a slot that has memory before another one is given some, which takes longer than filling it."""
 _NO_WAIT = 64
@@ -97,7 +99,7 @@ class SlotClaims:
 
     def _release_idle(self) -> None:
         """Give back the memory of one slot that nobody has needed for long."""
-        if not self.releases:
+        if not self.releases or self.table.claims % _LOOK_EVERY:
             return
         old = self.table.claims - _IDLE_CLAIMS
         for slot in range(self.table.slots):

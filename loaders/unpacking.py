@@ -1,7 +1,6 @@
 """How the loader reads frames: tensors over the memory where the worker left their numbers."""
 
 import ctypes
-import io
 import pickle
 from typing import Any
 
@@ -32,7 +31,12 @@ def unpack(frame: bytearray, leases: Leases | None) -> Any:
     else:
         pickled = view[buffers_end + head.small :]
     places = [BUFFER.unpack_from(frame, HEAD.size + number * BUFFER.size) for number in range(head.buffers)]
-    return _Unpickler(io.BytesIO(pickled), memory, [memory.buffer(*place) for place in places]).load()
+    buffers = [memory.buffer(*place) for place in places]
+    before, leaves.reading.tensor = getattr(leaves.reading, "tensor", None), memory.tensor
+    try:
+        return pickle.loads(pickled, buffers=buffers)
+    finally:
+        leaves.reading.tensor = before
 
 
 class _Memory:
@@ -63,14 +67,3 @@ class _Memory:
             return bytearray(self._small[offset : offset + nbytes])
         start = self._starts[segment] + offset
         return memoryview(self._slot).cast("B")[start : start + nbytes]
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, pickled: io.BytesIO, memory: _Memory, buffers: list[Any]) -> None:
-        super().__init__(pickled, buffers=buffers)
-        self._memory = memory
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == leaves.__name__ and name == "leaf":
-            return self._memory.tensor
-        return super().find_class(module, name)
