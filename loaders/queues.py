@@ -167,8 +167,7 @@ class ResultQueue:
                     answer = self._take()
                     if answer is not None:
                         return answer
-            left = 0.0 if not block else None if deadline is None else deadline - time.monotonic()
-            if not self._wait(left):
+            if not self._wait(0.0 if not block else None if deadline is None else deadline - time.monotonic()):
                 raise queue.Empty
 
     def put(self, message: Any) -> None:
