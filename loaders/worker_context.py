@@ -4,6 +4,7 @@ torch's iterator asks its context for a queue of results, an event, and for each
 That is where another transport fits in without touching the iterator or the worker loop.
 """
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.worker import ResultSlot, TaskSlot, WorkerSetup, run_worker
 
 _SPARE_SLOTS = 8
-"""Slots of a worker beyond those of tasks that are out: for batches that the user keeps."""
+"""Slots for each worker beyond those of its tasks: for batches that the user keeps."""
 
 
 @dataclass(slots=True)
@@ -94,6 +95,9 @@ class WorkerContext:
     def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> Any:
         """A worker, not yet started."""
         worker = len(self.started)
+        if worker == 0 and self._real.get_start_method() == "fork":
+            # each worker is about to import it, to seed it: 5 MB that forked ones can share
+            importlib.import_module("numpy.random")
         setup = WorkerSetup(
             worker,
             self._connect(worker),
