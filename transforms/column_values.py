@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from forebay.formats.plain_numbers import numbers, valid
 
 
 def values(column: pa.Array) -> NDArray[np.float64]:
@@ -13,7 +14,7 @@ def values(column: pa.Array) -> NDArray[np.float64]:
     rounded."""
     if column.null_count:
         column = column.drop_null()
-    x: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    x: NDArray[Any] = numbers(column)
     if x.dtype.kind == "f":
         finite = np.isfinite(x)
         if not finite.all():
@@ -23,7 +24,7 @@ def values(column: pa.Array) -> NDArray[np.float64]:
 
 def present(column: pa.Array) -> NDArray[np.bool_]:
     """(N,) True where there is a value: not null, not NaN."""
-    found = pc.is_valid(column)
-    if pa.types.is_floating(column.type) and len(column):
-        found = pc.and_(found, pc.invert(pc.fill_null(pc.is_nan(column), False)))
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+    found = valid(column)
+    if pa.types.is_floating(column.type):
+        found &= ~np.isnan(numbers(column))
+    return found

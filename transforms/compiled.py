@@ -1,6 +1,6 @@
 """Kernels by the name of their module: loaded when one of them is first used, and without Numba where their image is there.
 
-Numba takes half a second and 45 MB of a process to import, and more for each kernel that it loads from its cache. So what it
+Numba takes time and memory to import (`python -m forebay.bench.footprint`), and more for each kernel from its cache. So what it
 compiled is kept as an image (`forebay.transforms.native`), and only a process that finds none for its processor and versions
 imports Numba; that process writes the image for the next one.
 """
