@@ -2,8 +2,8 @@
 
     python -m forebay.bench.first_use [--runs N] [--quick]
 
-Two processes take turns: one imports NumPy and pyarrow, which any such pipeline stands on, the other runs one over a small Parquet
-file (fill, log1p, standardize, fitted first). CPU seconds of each whole process; the difference is forebay's own.
+Two processes take turns: one imports NumPy and pyarrow, which any such pipeline stands on, the other runs one over a small
+Parquet file (fill, log1p, standardize, fitted first). CPU seconds of each whole process; the difference is forebay's own.
 """
 
 import argparse
