@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -26,6 +27,10 @@ class CachedRanges:
 
     def put(self, version: Version, name: str, part: Range, data: pa.Buffer) -> None:
         self.cache.put_bytes(_key(version, name, part), data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.cache.close()  # who opens it elsewhere finds what was read here
+        return CachedRanges, (self.cache,)
 
 
 def with_shards_cached(source: Source, options: CacheOptions) -> Source:

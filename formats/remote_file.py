@@ -109,8 +109,11 @@ class RemoteFile(io.RawIOBase):
 
     def _fetch_edges(self) -> None:  # side by side: who looks for magic bytes wants the footer next
         spans = [self._begin(*one) for one in _ends(self._source.size) if one[0] not in self._held]
-        for span in spans:  # without a look at the version: reading rows will compare it with that of the opening
+        for span in spans:
             self._finish(span)
+        if self._source.caches:  # else without a look at the version: reading rows compares it with that of the opening
+            self._source.check_version()
+        for span in spans:
             span.parts = []
             self._source.keep((span.start, span.stop), span.data)
             self._source.edges[span.start] = span.data

@@ -67,6 +67,11 @@ class RemoteObject:
     def size(self) -> int:
         return self.version.size
 
+    @property
+    def caches(self) -> bool:
+        """Whether what is read is kept beyond this process."""
+        return self._cache is not None
+
     def edge(self, start: int, stop: int) -> pa.Buffer | None:
         """These bytes, if they are among those at its ends that are kept."""
         for first, data in list(self.edges.items()):

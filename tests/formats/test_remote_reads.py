@@ -196,7 +196,9 @@ def test_a_warm_cache_asks_the_store_for_no_data(
     def cached() -> CachedRanges:
         return CachedRanges(Cache(CacheOptions(dir=str(tmp_path)), label="ranges"))
 
-    assert content(opened(server, prepared["parquet"], proxy.port, cache=cached())).equals(table)
+    first = cached()
+    assert content(opened(server, prepared["parquet"], proxy.port, cache=first)).equals(table)
+    first.cache.close()
     cold = proxy.faults.nbytes
     warm = opened(server, prepared["parquet"], proxy.port, cache=cached())
     proxy.faults.nbytes = 0
