@@ -8,7 +8,7 @@ import pyarrow as pa
 from forebay.engine.fingerprint import fingerprint
 from forebay.formats.fragment import Fragment
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when the way results are stored changes."""
 
 

@@ -12,6 +12,7 @@ from forebay.engine.cache_fill import fill
 from forebay.engine.cache_key import unit_key
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
+from forebay.engine.fingerprint import fingerprint
 from forebay.engine.graph import Graph
 from forebay.engine.plan import Plan, make_plan
 from forebay.engine.selection import select
@@ -125,7 +126,10 @@ class CachedSource:
     def keys(self) -> tuple[str, ...]:
         """Key of each unit."""
         prefix, schema = self.plan.fingerprint, self.plan.source_schema
-        files = dict(zip(self.paths, self.original.identity()["files"], strict=True))
+        # each file's once: an image folder is one file of many fragments, and its identity lists all images
+        files = {
+            path: fingerprint(one) for path, one in zip(self.paths, self.original.identity()["files"], strict=True)
+        }
         return tuple(
             unit_key(prefix=prefix, schema=schema, shard={"file": files[one.path]}, fragment=one, ordinal=at)
             for at, one in enumerate(self.original.fragments())

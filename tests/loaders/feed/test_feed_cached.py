@@ -10,8 +10,9 @@ from support.photographs import jpegs
 
 import forebay as fb
 from forebay import transforms as T
-from forebay.engine import cache_backlog, cache_cost
+from forebay.engine import cache_backlog, cache_cost, cache_stage
 from forebay.engine.cache_stage import CachedSource
+from forebay.engine.fingerprint import fingerprint
 from forebay.engine.gather import Gatherer
 
 COUNT = 150
@@ -156,3 +157,13 @@ def test_what_does_not_pay_is_not_cached(numbers: str, tmp_path: Path, monkeypat
     same = plain.cache(str(tmp_path / "cache"), when="pays").apply(T.GaussianNoise(["x"], std=0.1))
     assert same.source is plain.source and not (tmp_path / "cache").exists()
     assert "cache    where it pays: " in same.explain() and "on 256 rows: it does not pay" in same.explain()
+
+
+def test_keys_hash_the_list_of_a_folders_images_once(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fb.scan(images).apply(T.DecodeImage()).cache(str(tmp_path / "cache")).source
+    hashed: list[object] = []
+    monkeypatch.setattr(cache_stage, "fingerprint", lambda *parts: hashed.append(parts) or fingerprint(*parts))
+    assert len(source.fragments()) == 3 and len(set(source.keys)) == 3
+    assert len(hashed) == len(source.paths) == 1
