@@ -125,7 +125,9 @@ def _compose(span, byte_B, class_C, first, pairs, out_B):
     at, after_mark = begin, False
     while at < stop:
         if _all_below(byte_B, at, stop, first):
-            out_B[to : to + _BLOCK] = byte_B[at : at + _BLOCK]
+            here, into = byte_B[at : at + _BLOCK], out_B[to : to + _BLOCK]
+            for k in range(_BLOCK):
+                into[k] = here[k]
             at += _BLOCK
             to += _BLOCK
             after_mark = False
@@ -172,7 +174,9 @@ def compose_into(offset_N1, byte_B, class_C, first, pair_P, composed_P, may_chan
         begin, stop = offset_N1[i], offset_N1[i + 1]
         if may_change_N[i] == 0:
             size = stop - begin
-            out_B[to : to + size] = byte_B[begin:stop]
+            here, into = byte_B[begin:stop], out_B[to : to + size]
+            for k in range(size):  # an assignment of slices would need Numba's runtime
+                into[k] = here[k]
             to += size
         else:
             end = _compose((begin, stop, to), byte_B, class_C, first, (pair_P, composed_P), out_B)

@@ -118,6 +118,8 @@ def collapse_into(start_N, stop_N, byte_B, inner, offset_N1, out_B):
                 if at - begin > 1 or byte_B[begin] != 0x20:
                     break  # that was the odd place
         size = stop - at
-        out_B[to : to + size] = byte_B[at:stop]
+        here, into = byte_B[at:stop], out_B[to : to + size]
+        for k in range(size):  # an assignment of slices would need Numba's runtime
+            into[k] = here[k]
         to += size
         offset_N1[i + 1] = to
