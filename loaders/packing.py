@@ -41,9 +41,6 @@ from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_writer import SlotWriter
 from forebay.loaders.stacking import stack_into
 
-_IN_FRAME = 1 << 15
-"""Bytes of small leaves, and of the pickle, that a frame may carry: two such frames fit a pipe."""
-
 
 class _NoSlot(Exception):
     """The batch needs a slot and there is none, or its tensors overlap in a way that only torch's way keeps."""
@@ -55,6 +52,8 @@ class Packer:
 
     slots: SlotWriter | None
     """None: all batches take torch's own way."""
+    in_frame: int = 1 << 15
+    """Bytes of small leaves, and of the pickle, that a frame may carry: two such frames fit a pipe."""
     placed: dict[int, int] = field(default_factory=dict)
     """Address -> offset in the slot, of leaves that were made there for this batch."""
 
@@ -98,7 +97,7 @@ class _Packing:
     """One message on its way; with `slots` None, on torch's way."""
 
     def __init__(self, packer: Packer, slots: SlotWriter | None) -> None:
-        self._placed = packer.placed
+        self._placed, self._in_frame = packer.placed, packer.in_frame
         self._slots = slots
         self._segments = Segment(), Segment()
         self._buffers: list[bytes] = []
@@ -134,13 +133,13 @@ class _Packing:
             memory, head.copied_at = self._allocate(copied.size)
             self._write(memory, copied.pieces())
             kept.append(memory)
-        if small.size > _IN_FRAME:
+        if small.size > self._in_frame:
             memory, head.small_at = self._allocate(small.size)
             self._write(memory, [small.joined()])
             kept.append(memory)
         else:
             head.small = small.size
-        if len(pickled) > _IN_FRAME:
+        if len(pickled) > self._in_frame:
             memory, head.pickle_at = self._allocate(len(pickled))
             head.pickle_bytes = len(pickled)
             self._write(memory, [pickled])

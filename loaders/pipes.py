@@ -6,6 +6,7 @@ both directions cannot be a deadlock.
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import struct
@@ -20,6 +21,24 @@ _BY_THREAD = 64
 """Frames that a thread writes from then on."""
 _READ_BYTES = 1 << 16
 """What a pipe holds: one read empties it."""
+
+
+_WIDE_BYTES = 1 << 20
+"""What Linux lets everybody's pipes hold."""
+
+
+def widen(fd: int) -> None:
+    """Let a pipe hold more, where the system allows it."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _WIDE_BYTES)
+
+
+def pipe_bytes(fd: int) -> int:
+    """What a pipe holds."""
+    try:
+        return int(fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
+    except (OSError, AttributeError):
+        return _READ_BYTES
 
 
 class FrameWriter:

@@ -25,7 +25,7 @@ from torch.utils.data._utils.worker import _IterableDatasetStopIteration
 from forebay.loaders.arena import Arena
 from forebay.loaders.leaves import SMALL_LEAF
 from forebay.loaders.packing import Packer
-from forebay.loaders.pipes import FrameWriter
+from forebay.loaders.pipes import FrameWriter, pipe_bytes
 from forebay.loaders.queues import FarEnds, Note, ResultOutlet, TaskInlet
 from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import check_shm
@@ -94,7 +94,7 @@ class _Session:
         self._worker = setup.worker
         self._generation = setup.generation
         self._seed = setup.sample_seed
-        self._packer = Packer(slots)
+        self._packer = Packer(slots, in_frame=pipe_bytes(setup.ends.results) // 2)
         self._state = WorkerState(setup.worker, setup.restore)
         self._snapshot = False
         self._slots = slots

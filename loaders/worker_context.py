@@ -14,6 +14,7 @@ import torch
 
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
+from forebay.loaders.pipes import widen
 from forebay.loaders.queues import FarEnds, IndexQueue, ResultQueue
 from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.worker import ResultSlot, TaskSlot, WorkerSetup, run_worker
@@ -152,6 +153,7 @@ class WorkerContext:
         self.all_started()
         task_far, task_near = os.pipe()
         result_near, result_far = os.pipe()
+        widen(result_far)
         self.tasks[worker].connect(task_near)
         self.results.connect(worker, result_near)
         self._with_worker = FarEnds(task_far, result_far, (task_near, result_near))
