@@ -2,7 +2,7 @@
 
 A page is filled by a store to it, once it is mapped, or by a write to the file behind it. Mapping a page takes as long as
 copying two, and from then on it counts as the process's memory; a store to a mapped one takes half of what a write does. So
-slots are written to, except by workers that do nothing but copy: those map less than a batch each.
+slots are written to, except by workers that do nothing but copy: those map a batch each.
 """
 
 import time
@@ -12,9 +12,11 @@ from forebay.loaders.arena import Arena
 
 _COPIED_A_S = 1e9
 """Bytes in slots by CPU second: a worker that passes on less has better things to do than to copy."""
-_BUSY_BATCHES = 16
+_BUSY_BATCHES = 32
 """How long it must have been so: until then mapping costs more than it saves."""
-_SHARE = 0.75
+_PATIENCE = 8
+"""By how much more a batch that was waited for counts than one that was not."""
+_SHARE = 1.0
 """Batches that are mapped, by workers: torch's loader maps one for each."""
 
 
@@ -40,7 +42,10 @@ class MapBudget:
         now, cpu = time.perf_counter(), time.thread_time()
         waited = 2 * (now - self._done) > now - self._began
         copied = last_size > _COPIED_A_S * (cpu - self._began_cpu)
-        self._busy = self._busy + 1 if copied and not waited else 0
+        if copied and not waited:
+            self._busy = min(self._busy + 1, 2 * _BUSY_BATCHES)
+        else:  # a single wait is no reason to map everything anew
+            self._busy = max(self._busy - _PATIENCE, 0)
         self._began, self._began_cpu = now, cpu
         while self._mapped and not self._busy:
             self.arena.unmap(self.arena.offset(self._mapped.pop()), self.arena.slot_bytes)
