@@ -92,7 +92,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         _one("images", "Mosaic streaming, 2 workers", "mosaic_streaming", "mosaic", workers=2),
         _one("images", "WebDataset, 2 workers", "webdataset_loader", "webdataset", workers=2),
         _one("images", "Ray Data", "ray_data", "ray", cpus=CORES),
-        *_tried("images", "FFCV", "ffcv_loader", "ffcv", workers=(2, 3)),
+        *_tried("images", "FFCV", "ffcv_loader", "ffcv", workers=(1, 2)),
     ),
     "images_cached": (
         _one("images_cached", "limit: memory copy", "limits", threads=CORES),
