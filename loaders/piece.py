@@ -46,7 +46,8 @@ class Piece:
 class RowStore(Protocol):
     """Gives the rows of one pass over a data set.
 
-    `schedule` is called in the order of the pass, in one thread; `pieces` in any thread, once for each schedule.
+    `schedule` is called in the order of the pass, in one thread; `pieces` in any thread, for all positions of a
+    schedule or a part of them.
     """
 
     def schedule(self, positions: NDArray[np.int64], floor: int, pool: Executor | None) -> Any:

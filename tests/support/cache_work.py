@@ -46,18 +46,20 @@ def churn(directory: str) -> None:
             os._exit(9)
 
 
+def noted(at: int, journal: str, line: str) -> list[pa.RecordBatch]:
+    """Compute a unit slowly, and note it."""
+    with open(journal, "a", encoding="ascii") as file:
+        file.write(f"{line}\n")
+    time.sleep(0.02)
+    return made(at)
+
+
 def compute_once(directory: str, journal: str) -> None:
     """Ask for ten units; each computation is noted as one line in `journal`."""
     cache = Cache(CacheOptions(dir=directory), label="shared")
 
-    def slow(at: int) -> list[pa.RecordBatch]:
-        with open(journal, "a", encoding="ascii") as file:
-            file.write(f"{at}\n")
-        time.sleep(0.02)
-        return made(at)
-
     for at in range(10):
-        if not right(at, cache.get_or_compute(key(at), lambda at=at: slow(at), SCHEMA)):
+        if not right(at, cache.get_or_compute(key(at), lambda at=at: noted(at, journal, f"{at}"), SCHEMA)):
             os._exit(9)
 
 
@@ -90,14 +92,8 @@ def fill_shared(directory: str, journal: str) -> None:
     """Fill a cache of 24 units beside others who do the same; each computation is noted as "process unit"."""
     cache = Cache(CacheOptions(dir=directory), label="shared")
 
-    def compute(at: int) -> list[pa.RecordBatch]:
-        with open(journal, "a", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {at}\n")
-        time.sleep(0.02)
-        return made(at)
-
     def unit(at: int) -> bool:
-        return right(at, cache.get_or_compute(key(at), lambda: compute(at), SCHEMA))
+        return right(at, cache.get_or_compute(key(at), lambda: noted(at, journal, f"{os.getpid()} {at}"), SCHEMA))
 
     found = fill(unit, 24, busy=lambda at: cache.busy(key(at)), local=True, nbytes=lambda at: 1)
     if not all(found):

@@ -78,13 +78,13 @@ class Object:
         Raises:
             UnfitError: they need anything else.
         """
-        needed = self._reachable(roots)
+        wanted = frozenset(roots)
+        needed = self._reachable(wanted)
         bases = {one: code.append(self._bytes(one)) for one in sorted({section for section, _ in needed})}
-        spans = [(section, symbol) for section, symbol in needed]
         for symbol in self._symbols:
-            if symbol.name in set(roots):
+            if symbol.name in wanted:
                 code.symbols[symbol.name] = bases[symbol.section] + symbol.value
-        for section, (first, stop) in spans:
+        for section, (first, stop) in needed:
             for place, kind, number, addend in self._relocations.get(section, []):
                 if not first <= place < stop:
                     continue
@@ -102,9 +102,8 @@ class Object:
                 else:
                     raise UnfitError(f"calls {symbol.name}")
 
-    def _reachable(self, roots: Iterable[str]) -> list[tuple[int, tuple[int, int]]]:
-        """(section, (first byte, one past the last)) of all functions and data that `roots` lead to."""
-        wanted = set(roots)
+    def _reachable(self, wanted: frozenset[str]) -> list[tuple[int, tuple[int, int]]]:
+        """(section, (first byte, one past the last)) of all functions and data that those wanted lead to."""
         found = {self._span(one.section, one.value) for one in self._symbols if one.name in wanted}
         if len(found) < len(wanted):
             raise UnfitError("a function is missing")
