@@ -29,7 +29,11 @@ _NEAR = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Log1p:
-    """log(1 + x). Below -1 the result is NaN, at -1 it is -inf; clip first where that can happen."""
+    """log(1 + x), as `numpy.log1p`.
+
+    Floating columns keep their type, integers become float32. Below -1 the result is NaN, at -1 it is -inf; clip first
+    where that can happen.
+    """
 
     columns: tuple[str, ...]
 

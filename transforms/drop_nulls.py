@@ -15,7 +15,10 @@ from forebay.transforms.transform import Keep, Kind, Rows, State
 
 @dataclass(frozen=True, slots=True)
 class DropNulls:
-    """Drop rows with null, or NaN, in the columns."""
+    """Drop rows with null, or NaN, in the columns.
+
+    Columns of any type; the others pass unchanged. The rows that stay keep their order and their sample ids.
+    """
 
     columns: tuple[str, ...]
     how: Literal["any", "all"] = field(default="any", kw_only=True)

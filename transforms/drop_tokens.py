@@ -17,8 +17,10 @@ _tokens = kernels("tokens")
 
 @dataclass(frozen=True, slots=True)
 class DropTokens:
-    """Each token goes with the given probability; a row that had tokens keeps at least one. Null becomes an empty
-    row."""
+    """Each token goes with the given probability; a row that had tokens keeps at least one.
+
+    Lists of integers, in their own type. Null becomes an empty row.
+    """
 
     column: str
     """Lists of tokens."""

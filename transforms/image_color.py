@@ -74,7 +74,10 @@ class ColorJitter:
 
 @dataclass(frozen=True, slots=True)
 class RandomGrayscale:
-    """Make images grey, each with probability `p`; they keep their channels."""
+    """Make images grey, each with probability `p`; they keep their channels.
+
+    uint8 of one or three channels; grey is Pillow's luma (ITU-R BT.601).
+    """
 
     p: float = 0.1
     column: str = field(default="image", kw_only=True)

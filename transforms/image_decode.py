@@ -71,7 +71,10 @@ class DecodeImage:
 
 @dataclass(frozen=True, slots=True)
 class DropCorruptImages:
-    """Keep the rows whose file decodes, from the first byte to the last. Null goes, too."""
+    """Keep the rows whose file decodes, from the first byte to the last.
+
+    A binary column of encoded images (JPEG, PNG, WebP), which stays encoded. Null goes, too.
+    """
 
     column: str = "image"
 

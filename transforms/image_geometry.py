@@ -122,7 +122,7 @@ class CenterCrop:
 
 @dataclass(frozen=True, slots=True)
 class HorizontalFlip:
-    """Flip images left to right, each with probability `p`."""
+    """Flip images left to right, each with probability `p`. uint8 of any size and number of channels, as torchvision's."""
 
     p: float = 0.5
     column: str = field(default="image", kw_only=True)
@@ -160,7 +160,7 @@ class HorizontalFlip:
 
 @dataclass(frozen=True, slots=True)
 class VerticalFlip:
-    """Flip images upside down, each with probability `p`."""
+    """Flip images upside down, each with probability `p`. uint8 of any size and number of channels, as torchvision's."""
 
     p: float = 0.5
     column: str = field(default="image", kw_only=True)

@@ -76,9 +76,9 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True, slots=True)
 class RandomCrop:
-    """Keep a part of this size, its place uniform.
+    """Keep a part of this size, (height, width) in pixels, its place uniform, as torchvision's.
 
-    An image that is smaller, padding included, is a bad row.
+    Images of any number of channels, uint8. One that is smaller, padding included, is a bad row.
     """
 
     size: int | tuple[int, int]

@@ -21,7 +21,7 @@ from forebay.transforms.transform import Accumulator, Apply, Kind, Rows, State
 
 @dataclass(frozen=True, slots=True)
 class GaussianNoise:
-    """Add normal noise to floating columns."""
+    """Add normal noise to floating columns, which keep their type. Null stays null, NaN stays NaN."""
 
     columns: tuple[str, ...]
     std: float
@@ -55,7 +55,10 @@ class GaussianNoise:
 
 @dataclass(frozen=True, slots=True)
 class MaskFeatures:
-    """Replace values by a fixed one, each with the given probability ("feature dropout")."""
+    """Replace values by a fixed one, each with the given probability ("feature dropout").
+
+    Columns of numbers, which keep their type. Null stays null.
+    """
 
     columns: tuple[str, ...]
     probability: float

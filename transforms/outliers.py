@@ -75,8 +75,11 @@ class ClipOutliers:
 
 @dataclass(frozen=True, slots=True)
 class DropOutliers:
-    """Drop rows in which any of the columns lies outside its bounds. Null and NaN are no outliers; `DropNulls` drops
-    them."""
+    """Drop rows in which any of the columns lies outside its bounds.
+
+    Columns of numbers, unchanged in the rows that stay. One of `bounds`, `quantiles`, `zscore` and `iqr`. Null and NaN
+    are no outliers; `DropNulls` drops them.
+    """
 
     columns: tuple[str, ...]
     bounds: _PAIR | None = field(default=None, kw_only=True)

@@ -23,7 +23,10 @@ from forebay.transforms.transform import Apply, Kind, State
 
 @dataclass(frozen=True, slots=True)
 class Standardize:
-    """(x - mean) / standard deviation of the population. A constant column becomes 0, not NaN."""
+    """(x - mean) / standard deviation of the population, as scikit-learn's `StandardScaler`.
+
+    Floating columns keep their type, integers become float32. A constant column becomes 0, not NaN.
+    """
 
     columns: tuple[str, ...]
 
@@ -58,7 +61,10 @@ class Standardize:
 
 @dataclass(frozen=True, slots=True)
 class MinMaxScale:
-    """Map the least value learned to `low` and the greatest to `high`. A constant column becomes `low`."""
+    """Map the least value learned to `low` and the greatest to `high`, as scikit-learn's `MinMaxScaler`.
+
+    Floating columns keep their type, integers become float32. A constant column becomes `low`.
+    """
 
     columns: tuple[str, ...]
     low: float = field(default=0.0, kw_only=True)
@@ -106,7 +112,10 @@ class MinMaxScale:
 
 @dataclass(frozen=True, slots=True)
 class RobustScale:
-    """(x - median) / distance of two quantiles. A column whose quantiles coincide is only centred."""
+    """(x - median) / distance of two quantiles, as scikit-learn's `RobustScaler`.
+
+    Floating columns keep their type, integers become float32. A column whose quantiles coincide is only centred.
+    """
 
     columns: tuple[str, ...]
     quantiles: tuple[float, float] = field(default=(0.25, 0.75), kw_only=True)

@@ -63,7 +63,10 @@ class TrimText:
 
 @dataclass(frozen=True, slots=True)
 class NormalizeUnicode:
-    """Bring text into one of Unicode's normal forms (UAX 15), so that equal looking texts are equal."""
+    """Bring text into one of Unicode's normal forms (UAX 15), so that equal looking texts are equal.
+
+    Columns of strings, in their own type. Null stays null.
+    """
 
     columns: tuple[str, ...]
     form: Form = field(default="NFC", kw_only=True)
