@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forebay.bench.demands import demand_table
 from forebay.bench.rows import Row
 from forebay.formats.errors import SpecError
 
@@ -25,6 +26,9 @@ def table(rows: Sequence[Row], machines: Sequence[dict[str, Any]]) -> str:
     parts = ["# Benchmark results", "", *_machine(machines)]
     for workload in dict.fromkeys(row.workload for row in rows):
         parts += ["", f"## {workload}", "", *section(workload, [one for one in rows if one.workload == workload])]
+    asked = demand_table(rows)
+    if asked:
+        parts += ["", "## What is asked", "", *asked]
     return "\n".join(parts) + "\n"
 
 
