@@ -1,6 +1,6 @@
 """The order of one pass over a data set: from positions to fragments and rows, at any position, in any thread."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +98,11 @@ class EpochOrder:
         return found
 
 
-def epoch_order(selection: Selection, spec: OrderSpec, epoch: int, *, mapped: bool) -> EpochOrder:
-    """The order of pass `epoch`. `mapped`: any row can be taken at any time, so that nothing is read window by window."""
+def epoch_order(
+    selection: Selection, spec: OrderSpec, epoch: int, *, mapped: bool, body: int | None = None
+) -> EpochOrder:
+    """The order of pass `epoch`. `mapped`: any row can be taken at any time, so that nothing is read window by window.
+    `body`: rows in lanes, where these are fewer than would go there."""
     windows = None
     if not mapped or spec.shuffle == "window":
         shuffled = spec.shuffle == "window"
@@ -111,4 +114,6 @@ def epoch_order(selection: Selection, spec: OrderSpec, epoch: int, *, mapped: bo
             window_rows=spec.window_rows,
             lanes=spec.lanes,
         )
+        if shuffled and body is not None:
+            windows = replace(windows, body=body)
     return EpochOrder(selection, offsets_of(selection.counts), mix_key(spec.seed, epoch), spec.shuffle, windows)

@@ -1,22 +1,21 @@
-"""Weighted mixtures: which data set gives the row at a position, and which of its rows that is. Exact, and without state."""
+"""Weighted mixtures: rows of several data sets in fixed proportions, exact, and without state."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.fingerprint import fingerprint
+from forebay.engine.mix_order import MixOrder
 from forebay.formats.errors import SchemaError, SpecError
 
 Stop = Literal["first", "all", "never"]
 
 _MOST_PARTS = 1 << 22
-"""Most parts that weights may be of: a position times a weight must fit 64 bits up to 10^12 positions."""
+"""Most parts that weights may be of: the order holds some numbers for each."""
 
 
 class Mixture:
@@ -35,6 +34,7 @@ class Mixture:
 
     def __init__(self, datasets: Sequence[Dataset], weights: Sequence[int], stop: Stop) -> None:
         self.datasets, self.weights, self.stop = tuple(datasets), tuple(weights), stop
+        self._orders: dict[int, MixOrder] = {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -46,40 +46,20 @@ class Mixture:
         """32 hex digits for the members, their weights and how it ends."""
         return fingerprint([one.fingerprint for one in self.datasets], list(self.weights), self.stop)
 
-    def split(self, positions: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each member: (indices into `positions`, which of the member's own rows, counted from its first).
+    def order(self, lanes: int = 1) -> MixOrder:
+        """Which member gives the row at a position, where members are read in so many lanes."""
+        if lanes not in self._orders:
+            self._orders[lanes] = MixOrder(self.weights, [len(one) for one in self.datasets], lanes)
+        return self._orders[lanes]
 
-        Member by member, position p belongs to a member of weight w out of the remaining W when floor((p + 1) w / W) is
-        greater than floor(p w / W), and then that is which of its rows; what is left is numbered anew for the others.
-        """
-        found = []
-        left, at = sum(self.weights), np.arange(len(positions))
-        remaining = positions
-        for weight in self.weights:
-            before = remaining * weight // left
-            mine = (remaining + 1) * weight // left > before
-            found.append((at[mine], before[mine]))
-            at, remaining = at[~mine], (remaining - before)[~mine]
-            left -= weight
-        return found
-
-    def given(self, positions: int) -> list[int]:
-        """Rows that each member has given after so many positions."""
-        counts, left = [], sum(self.weights)
-        for weight in self.weights:
-            counts.append(positions * weight // left)
-            positions -= counts[-1]
-            left -= weight
-        return counts
-
-    def rows(self) -> int | None:
-        """Rows of an epoch; None when it never ends."""
+    def rows(self, lanes: int = 1) -> int | None:
+        """Rows of an epoch, where members are read in so many lanes; None when it never ends."""
         if self.stop == "never":
             return None
-        sizes = [len(one) for one in self.datasets]
+        order = self.order(lanes)
 
         def enough(positions: int) -> bool:
-            done = [given >= size for given, size in zip(self.given(positions), sizes, strict=True)]
+            done = [given >= size for given, size in zip(order.given(positions), order.sizes, strict=True)]
             return any(done) if self.stop == "first" else all(done)
 
         low, high = 0, 1

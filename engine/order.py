@@ -81,6 +81,8 @@ class WindowOrder:
     lanes: int
     window: int
     """Positions of a window, a multiple of `lanes`; 0: each fragment is one, and nothing is permuted."""
+    body: int
+    """Rows in lanes, a multiple of `lanes`. Those behind them come last, in a window of their own, which is no rank's own."""
 
     @property
     def size(self) -> int:
@@ -90,19 +92,23 @@ class WindowOrder:
     @property
     def windows(self) -> int:
         """How many there are."""
-        return max(1, -(-self._body // self.window)) if self.window and self.size else len(self.fragments)
+        return self._in_lanes + (self.body < self.size) if self.window else len(self.fragments)
 
     def start(self, number: int) -> int:
         """Position of the first row of a window; of number `windows`: of the end."""
         if not self.window:
             return int(self.ends[number])
-        return self.size if number >= self.windows else number * self.window
+        return self.size if number > self._in_lanes else min(number * self.window, self.body)
 
     def window_at(self, position: int) -> int:
         """The window that holds a position."""
         if self.window:
-            return min(position // self.window, self.windows - 1)
+            return position // self.window if position < self.body else self._in_lanes
         return int(np.searchsorted(self.ends, position, side="right")) - 1
+
+    def is_rest(self, number: int) -> bool:
+        """Whether a window is the one of the rows behind all lanes."""
+        return bool(self.window) and number == self._in_lanes
 
     def rows(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(places in `fragments`, rows of those fragments) at `positions`; all (N,)."""
@@ -111,14 +117,14 @@ class WindowOrder:
         return places, lying - self.ends[places]
 
     def reads(self, number: int, lanes: Sequence[int]) -> "list[Read]":
-        """What a window has of these lanes, and of what is behind all lanes (as lane -1)."""
+        """What a window has of these lanes; of the rows behind all lanes: all of them, as lane -1."""
         if not self.window:
             return [Read(0, number, 0, int(self.ends[number + 1] - self.ends[number]))]
-        start, per = number * self.window, self._body // self.lanes
-        first, last = start // self.lanes, min(start + self.window, self._body) // self.lanes
+        per = self.body // self.lanes
+        first, last = self.start(number) // self.lanes, self.start(number + 1) // self.lanes
         ranges = [(lane, lane * per + first, lane * per + last) for lane in lanes]
-        if number == self.windows - 1:
-            ranges.append((-1, self._body, self.size))
+        if self.is_rest(number):
+            ranges = [(-1, self.body, self.size)]
         found = []
         for lane, low, high in ranges:
             if low < high:
@@ -129,9 +135,9 @@ class WindowOrder:
         return found
 
     @property
-    def _body(self) -> int:
-        """Rows in the lanes."""
-        return self.size - self.size % self.lanes
+    def _in_lanes(self) -> int:
+        """Windows of the rows that are in lanes."""
+        return -(-self.body // self.window)
 
     def _lying(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where each position's row lies when the fragments are laid one behind another."""
@@ -139,7 +145,8 @@ class WindowOrder:
             return positions
         out = np.empty(len(positions), np.int64)
         given = np.ascontiguousarray(positions, np.int64)
-        _permute.windows_into(given, self.size, self.lanes, self.window, self.key, _round_keys(self.key), out)
+        keys = _round_keys(self.key)
+        _permute.windows_into(given, self.size, self.body, self.lanes, self.window, self.key, keys, out)
         return out
 
 
@@ -159,9 +166,11 @@ def window_order(
     places = np.arange(len(counts), dtype=np.int64)
     order = permute(len(counts), key, places) if shuffle else places
     order = order[counts[order] > 0]
+    ends = offsets_of(counts[order])
+    rows = int(ends[-1])
     if not shuffle:
-        return WindowOrder(order, offsets_of(counts[order]), key, 1, 0)
-    return WindowOrder(order, offsets_of(counts[order]), key, lanes, -(-window_rows // lanes) * lanes)
+        return WindowOrder(order, ends, key, 1, 0, rows)
+    return WindowOrder(order, ends, key, lanes, -(-window_rows // lanes) * lanes, rows - rows % lanes)
 
 
 def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,7 +21,8 @@ class ByLength:
     padded: bool = field(default=True, kw_only=True)
     """Whether `tokens` counts padding: rows times the longest."""
     window_rows: int = field(default=8192, kw_only=True)
-    """Rows that are sorted at a time: more waste less padding and mix less."""
+    """Rows that are sorted at a time: more waste less padding and mix less. Where rows come in lanes: of each lane, as far as a
+    shuffle window has so many."""
 
     def __post_init__(self) -> None:
         if self.window_rows < 2:

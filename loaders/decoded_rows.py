@@ -31,8 +31,8 @@ class DecodedRows:
     """A `RowStore` for one pass: holds the windows in use and begins the next.
 
     Args:
-        share: (rank, world size) where each position p that is asked for has p % world_size == rank, so that most windows'
-            rows are needed here or not at all; None where any may be asked for.
+        share: (rank, world size) where each position p that is asked for, and is in lanes, has p % world_size == rank, so that
+            most windows' rows are needed here or not at all; None where any may be asked for.
         following: the order of the pass after this, for a cache that cannot hold everything.
     """
 
@@ -109,7 +109,7 @@ class DecodedRows:
             self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
             coming = [self._loads[one[:2]].expect(self._order.stored(one), pool) for one in reads]
             self._held[window] = _Window(self, window, [(one, self._loads[one[:2]]) for one in reads])
-            if self.share:
+            if self._held[window].share:
                 self._held[window].prepare_behind([one for one in coming if one is not None])
         return self._held[window]
 
@@ -150,6 +150,7 @@ class _Window:
         order = rows._order_of_reading
         self.start, self.stop = order.start(number), order.start(number + 1)
         self._rows, self._loads = rows, loads
+        self.share = None if order.is_rest(number) else rows.share
         self._batches: dict[int, pa.RecordBatch] = {}
         """What has been taken of `_loads`: one that fails is asked again, and fails again, the others only once."""
         self._lock = threading.Lock()
@@ -173,9 +174,9 @@ class _Window:
         """The rows at `positions`, all of which are in this window."""
         with self._lock:
             shuffled = self._shuffled if self._gathered else None
-        if shuffled is not None and self._rows.share:
+        if shuffled is not None and self.share:
             gatherer, ids = shuffled
-            yield _taken(gatherer, ids, (positions - self._first) // self._rows.share[1], places)
+            yield _taken(gatherer, ids, (positions - self._first) // self.share[1], places)
             return
         with self._lock:
             joined = self._joined
@@ -198,14 +199,14 @@ class _Window:
     @cached_property
     def _gathered(self) -> bool:
         """Whether rows are put in order all at once; wide ones are taken from where they lie, without that copy."""
-        batches = self._joined.batches if self._rows.share else []
+        batches = self._joined.batches if self.share else []
         rows = sum(one.num_rows for one in batches)
         return rows > 0 and sum(one.nbytes for one in batches) < _WIDE * rows
 
     @property
     def _first(self) -> int:
         """The first position that is asked for here."""
-        rank, world_size = self._rows.share or (0, 1)
+        rank, world_size = self.share or (0, 1)
         return self.start + (rank - self.start) % world_size
 
     def _located(
@@ -239,7 +240,7 @@ class _Window:
         Taken all at once: a chunk is a thin sample of the window, so that taking chunk by chunk reads nearly all of the
         window's memory for each.
         """
-        joined, world_size = self._joined, (self._rows.share or (0, 1))[1]
+        joined, world_size = self._joined, (self.share or (0, 1))[1]
         slots, inside, ids = self._located(joined, np.arange(self._first, self.stop, world_size))
         gatherer = Gatherer(joined.gatherer.schema)
         gatherer.add(joined.gatherer.take(slots, inside))

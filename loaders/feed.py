@@ -3,19 +3,18 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.mix import Mixture
 from forebay.formats.errors import SchemaError
-from forebay.loaders.batching import Batching, LengthBatching, PlainBatching
+from forebay.loaders.batching import Batching, PlainBatching, Steps
 from forebay.loaders.chunk import Chunk, ChunkMaker, Work
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Batch, Filled
 from forebay.loaders.filling import fill_in_order
+from forebay.loaders.length_batching import LengthBatching
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.python_pool import PythonPool
 from forebay.loaders.ring import Ring
@@ -38,14 +37,13 @@ class Feed:
         self.spec = spec
         self._mixture = dataset if isinstance(dataset, Mixture) else None
         datasets = dataset.datasets if isinstance(dataset, Mixture) else (dataset,)
-        # rows of one data set in its own order: then a rank's positions are each W-th one
-        alone = self._mixture is None and spec.by_length is None and len(datasets[0].selection) >= spec.world_size
-        share = (spec.rank, spec.world_size) if alone else (0, 1) if spec.world_size == 1 else None
+        self._mixed = None if self._mixture is None else self._mixture.order(spec.dealt_lanes)
         self._processes = PythonPool(datasets, spec.python_processes) if spec.python_processes else None
         self._threads = max(spec.threads, spec.python_processes)  # a thread waits for each process
         run = self._processes.runner if self._processes else lambda number: None
         self.members = [
-            Member(one, spec, number=number, share=share, run=run(number)) for number, one in enumerate(datasets)
+            Member(one, spec, number=number, share=_share(dataset, spec), run=run(number))
+            for number, one in enumerate(datasets)
         ]
         gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
         self.ring = Ring(pinned=gpu is not None, gpu=gpu, keep=self._threads + 4, overwrite=spec.overwrite)
@@ -103,35 +101,45 @@ class Feed:
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
         for steps in self.batching.steps(epoch, position, self._batches_a_chunk):
-            yield Chunk(epoch, steps.sizes, steps.untils, self._work(epoch, steps.positions, steps.floor, pool))
+            yield Chunk(epoch, steps.sizes, steps.untils, self._work(epoch, steps, pool))
 
-    def _work(
-        self, epoch: int, positions: NDArray[np.int64], floor: int, pool: ThreadPoolExecutor | None
-    ) -> list[Work]:
-        if self._mixture is None:
+    def _work(self, epoch: int, steps: Steps, pool: ThreadPoolExecutor | None) -> list[Work]:
+        if self._mixed is None:
             member = self.members[0]
-            store = member.store(epoch)
-            scheduled = store.schedule(positions, floor, pool)
-            return [Work(member.writer, store, scheduled, member.seed, epoch, positions, None)]
+            store = member.store(epoch, own=steps.own)
+            scheduled = store.schedule(steps.positions, steps.floor, pool)
+            return [Work(member.writer, store, scheduled, member.seed, epoch, steps.positions, None)]
         found = []
-        floors = self._mixture.given(floor)
-        for member, (at, own), first in zip(self.members, self._mixture.split(positions), floors, strict=True):
-            laps = own // member.rows
-            for lap in np.unique(laps).tolist():
-                number, here = pass_number(epoch, lap), laps == lap
-                inside, store = own[here] - lap * member.rows, member.store(number)
-                scheduled = store.schedule(inside, max(first - lap * member.rows, 0), pool)
-                found.append(Work(member.writer, store, scheduled, member.seed, number, inside, at[here]))
+        floors = self._mixed.floors(steps.floor)
+        for which, parts in enumerate(self._mixed.split(steps.positions)):
+            member, (first_lap, first) = self.members[which], floors[which]
+            for at, lap, rows in parts:
+                number, body = pass_number(epoch, lap), self._mixed.lap(which, lap).body
+                store = member.store(number, body=body)
+                scheduled = store.schedule(rows, first if lap == first_lap else 0, pool)
+                found.append(Work(member.writer, store, scheduled, member.seed, number, rows, at))
         return found
 
     def _batching(self) -> Batching:
         by = self.spec.by_length
         if self._mixture is not None:
-            return PlainBatching(self.spec, self._mixture.rows())
+            return PlainBatching(self.spec, self._mixture.rows(self.spec.dealt_lanes))
         member = self.members[0]
         if by is None:
             return PlainBatching(self.spec, member.rows)
-        return LengthBatching(self.spec, by, member.lengths(by), order_of=self.order)
+        return LengthBatching(self.spec, by, member.lengths(by), order_of=self.order, window_rows=member.window_rows)
+
+
+def _share(dataset: Dataset | Mixture, spec: FeedSpec) -> tuple[int, int] | None:
+    """(rank, world size) where this rank's positions of each member are each W-th one; None where it may be given any."""
+    if isinstance(dataset, Mixture):
+        rows = dataset.rows(spec.dealt_lanes)
+        own = spec.dealt and (rows is None or rows >= spec.world_size)
+    elif spec.by_length is not None:
+        own = spec.dealt
+    else:
+        own = len(dataset.selection) >= spec.world_size  # else a rank without a row is given another's
+    return (spec.rank, spec.world_size) if own else None
 
 
 def _as_they_are(

@@ -76,7 +76,7 @@ class FeedLoader(DataLoader):
     @property
     def rows(self) -> int | None:
         """Rows of an epoch on all ranks together; None when it has no end."""
-        return self._data.rows() if isinstance(self._data, Mixture) else len(self._data)
+        return self._data.rows(self._spec.dealt_lanes) if isinstance(self._data, Mixture) else len(self._data)
 
     @property
     def ranks(self) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class FeedLoader(DataLoader):
         return {**super().__getstate__(), "_feed": None}
 
     def _identity(self) -> str:
-        return self._spec.identity(self._data.fingerprint)
+        return self._spec.identity(self._data.fingerprint, mixed=isinstance(self._data, Mixture))
 
 
 def _columns(asked: FeedOptions, dataset: Dataset | Mixture) -> tuple[str, ...] | None:

@@ -55,16 +55,28 @@ class FeedSpec:
             raise SpecError(f"rank is {self.rank} of world_size {self.world_size}; expected 0 <= rank < world_size")
 
     @property
+    def dealt_lanes(self) -> int:
+        """Lanes that rows come from in turn: the row at position p from lane p % dealt_lanes. 1: there are none."""
+        return self.lanes if self.shuffle == "window" else 1
+
+    @property
+    def dealt(self) -> bool:
+        """Whether lanes can be dealt to ranks: then those of lanes l with l % world_size == rank are this rank's."""
+        return self.world_size == 1 or (self.shuffle == "window" and self.lanes % self.world_size == 0)
+
+    @property
     def global_batch(self) -> int:
         """Rows of a step on all ranks together."""
         return self.batch_size * self.world_size
 
-    def identity(self, data: str) -> str:
+    def identity(self, data: str, *, mixed: bool = False) -> str:
         """32 hex digits for all that decides which row comes when, beside the seed: data of fingerprint `data`, the shuffle,
-        and how rows become batches where that moves them."""
+        and how rows become batches where that moves them. `mixed`: the data is a mixture."""
         order: list[Any] = [self.shuffle, *([self.window_rows, self.lanes] if self.shuffle == "window" else [])]
         if self.by_length is not None:  # what a batch holds then depends on its greatest number of rows, too
             order += [asdict(self.by_length), self.batch_size]
+        if self.shuffle == "window" and (mixed or self.by_length is not None):
+            order.append("dealt")  # these orders had another meaning before lanes were dealt here, too
         return fingerprint(data, order)
 
     def steps(self, rows: int) -> int:

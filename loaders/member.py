@@ -39,7 +39,8 @@ class Member:
         share: tuple[int, int] | None = None,
         run: RunStages | None = None,
     ) -> None:
-        """`share`: (rank, world size) where only each position p with p % world_size == rank will be asked for."""
+        """`share`: (rank, world size) where only each position p with p % world_size == rank will be asked for, if it is not
+        behind all lanes, nor of a store that is not `own`."""
         self.dataset = dataset
         self.plan: Plan = dataset.plan()
         mapped = dataset.source.random_access
@@ -56,7 +57,7 @@ class Member:
         self._mapped = mapped and spec.shuffle != "window"
         self._threads, self._share = spec.threads, share
         self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
-        self._passes: OrderedDict[int, RowStore] = OrderedDict()
+        self._passes: OrderedDict[tuple[int, bool], RowStore] = OrderedDict()
         self.writer = StageWriter(self.plan, self._path_of, run=run if self.plan.opaque else None)
 
     @property
@@ -64,19 +65,25 @@ class Member:
         """Rows of a pass."""
         return len(self.dataset.selection)
 
-    def order(self, number: int) -> EpochOrder:
-        """The order of pass `number`."""
-        return epoch_order(self.dataset.selection, self._order_spec, number, mapped=self._mapped)
+    @property
+    def window_rows(self) -> int:
+        """Rows of a shuffle window."""
+        return self._order_spec.window_rows
+
+    def order(self, number: int, *, body: int | None = None) -> EpochOrder:
+        """The order of pass `number`; `body`: rows that it has in lanes, where a mixture says so."""
+        return epoch_order(self.dataset.selection, self._order_spec, number, mapped=self._mapped, body=body)
 
     def begin(self) -> None:
         """A new iteration: what an earlier one has read ahead may lie before where this one begins."""
         self._passes.clear()
 
-    def store(self, number: int) -> RowStore:
-        """The reader of pass `number`."""
-        found = self._passes.get(number)
+    def store(self, number: int, *, body: int | None = None, own: bool = True) -> RowStore:
+        """The reader of pass `number`; `own`: of this rank's rows only, else of any."""
+        found = self._passes.get((number, own))
         if found is None:
-            order = self.order(number)
+            self._passes.pop((number, not own), None)  # its windows would be held beside those of this one
+            order = self.order(number, body=body)
             if self._files is not None:
                 found = MappedRows(self._files, order)
             else:
@@ -85,10 +92,10 @@ class Member:
                     self.plan,
                     order,
                     threads=self._threads,
-                    share=self._share,
+                    share=self._share if own else None,
                     following=lambda: self.order(number + 1),
                 )
-            self._passes[number] = found
+            self._passes[number, own] = found
             while len(self._passes) > _PASSES_HELD:
                 self._passes.popitem(last=False)
         return found

@@ -1,4 +1,4 @@
-"""Mixtures: exact proportions, each member's rows in turn, any position at once."""
+"""Mixtures: weights, ends of epochs, and what cannot be mixed. (Their order: test_mix_order.py.)"""
 
 from pathlib import Path
 
@@ -31,64 +31,17 @@ def mixture(sizes: list[int], weights: list[int], stop: str = "first") -> Mixtur
     return Mixture([Sized(size) for size in sizes], weights, stop)  # type: ignore[arg-type, list-item]
 
 
-def oracle(weights: list[int], count: int) -> list[tuple[int, int]]:
-    """(member, which of its rows) position by position, with what `split` says of them in words."""
-    found = []
-    for position in range(count):
-        left, p = sum(weights), position
-        for member, weight in enumerate(weights):
-            before = p * weight // left
-            if (p + 1) * weight // left > before:
-                found.append((member, before))
-                break
-            p, left = p - before, left - weight
-    return found
-
-
-@given(WEIGHTS, st.integers(0, 200))
-def test_split_equals_the_oracle_and_gives_each_members_rows_in_turn(weights: list[int], count: int) -> None:
-    found: list[tuple[int, int] | None] = [None] * count
-    for member, (at, rows) in enumerate(mixture([1] * len(weights), weights).split(np.arange(count))):
-        assert rows.tolist() == list(range(len(rows)))  # none is left out, none comes twice
-        for one, row in zip(at.tolist(), rows.tolist(), strict=True):
-            assert found[one] is None
-            found[one] = (member, row)
-    assert found == oracle(weights, count)
-
-
-@given(WEIGHTS, st.integers(0, 1000))
-def test_proportions_are_exact_in_every_cycle(weights: list[int], cycle: int) -> None:
-    total = sum(weights)
-    parts = mixture([1] * len(weights), weights).split(np.arange(cycle * total, (cycle + 1) * total))
-    assert [len(at) for at, _ in parts] == weights
-
-
-@given(WEIGHTS, st.integers(0, 300))
-def test_given_counts_the_rows_before_a_position(weights: list[int], count: int) -> None:
-    one = mixture([1] * len(weights), weights)
-    assert one.given(count) == [len(at) for at, _ in one.split(np.arange(count))]
-
-
-@given(WEIGHTS)
-def test_far_positions_are_as_near_as_the_first(weights: list[int]) -> None:
-    total, one = sum(weights), mixture([1] * len(weights), weights)
-    start = 10**12 // total * total
-    for (at, rows), (near_at, near_rows), weight in zip(
-        one.split(start + np.arange(50)), one.split(np.arange(50)), weights, strict=True
-    ):
-        assert np.array_equal(at, near_at) and np.array_equal(rows, near_rows + start // total * weight)
-
-
 @given(st.data(), WEIGHTS, st.sampled_from(["first", "all"]))
 def test_an_epoch_ends_with_the_last_row_of_the_first_or_of_all(
     data: st.DataObject, weights: list[int], stop: str
 ) -> None:
     sizes = data.draw(st.lists(st.integers(1, 60), min_size=len(weights), max_size=len(weights)))
-    one = mixture(sizes, weights, stop)
-    rows, enough = one.rows(), any if stop == "first" else all
-    assert rows is not None and len(one) == rows
-    assert enough(given >= size for given, size in zip(one.given(rows), sizes, strict=True))
-    assert not enough(given >= size for given, size in zip(one.given(rows - 1), sizes, strict=True))
+    one, lanes = mixture(sizes, weights, stop), data.draw(st.sampled_from([1, 4, 8]))
+    rows, enough = one.rows(lanes), any if stop == "first" else all
+    assert rows is not None and len(one) == one.rows()
+    given_by = one.order(lanes).given
+    assert enough(given >= size for given, size in zip(given_by(rows), sizes, strict=True))
+    assert not enough(given >= size for given, size in zip(given_by(rows - 1), sizes, strict=True))
 
 
 def test_without_end_there_is_no_length() -> None:

@@ -1,6 +1,7 @@
 """Batching: every row once for any number of ranks, as many steps on each, and on from any step with any other number."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from forebay.engine.epoch_order import EpochOrder, OrderSpec, epoch_order
 from forebay.engine.order import Shuffle
 from forebay.engine.selection import Selection
-from forebay.loaders.batching import Batching, LengthBatching, PlainBatching
+from forebay.loaders.batching import Batching, PlainBatching
 from forebay.loaders.by_length import ByLength
 from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.length_batching import LengthBatching
 
 COUNTS = np.array([70, 130, 1, 0, 99, 100, 88], np.int64)
 ROWS = int(COUNTS.sum())
@@ -32,15 +34,34 @@ def plain(spec: FeedSpec) -> Batching:
 
 
 def by_rows(spec: FeedSpec) -> Batching:
-    return LengthBatching(spec, ByLength("n", window_rows=100), LENGTHS, order_of=order)
+    return LengthBatching(spec, ByLength("n", window_rows=100), LENGTHS, order_of=order, window_rows=ROWS)
 
 
 def by_tokens(spec: FeedSpec) -> Batching:
     by = ByLength("n", tokens=200, window_rows=100)
-    return LengthBatching(spec, by, LENGTHS, order_of=lambda epoch: order(epoch, "window"))
+    return LengthBatching(spec, by, LENGTHS, order_of=order, window_rows=ROWS)
 
 
-MAKERS = [plain, by_rows, by_tokens]
+def windowed(spec: FeedSpec, by: ByLength, lengths: NDArray[np.int32] = LENGTHS) -> Batching:
+    spec = replace(spec, shuffle="window")
+    return LengthBatching(spec, by, lengths, order_of=lambda epoch: order(epoch, "window"), window_rows=150)
+
+
+def dealt_by_rows(spec: FeedSpec) -> Batching:
+    return windowed(spec, ByLength("n", window_rows=40))
+
+
+def dealt_by_tokens(spec: FeedSpec) -> Batching:
+    return windowed(spec, ByLength("n", tokens=200, window_rows=40))
+
+
+def dealt_unequal(spec: FeedSpec) -> Batching:
+    """Lanes whose rows are of very different lengths, so that rounds are cut from all of them together."""
+    lengths = (LENGTHS % 5 + 1) * (1 + 20 * (np.arange(ROWS) % 488 < 61)).astype(np.int32)
+    return windowed(spec, ByLength("n", tokens=200, window_rows=40), lengths)
+
+
+MAKERS = [plain, by_rows, by_tokens, dealt_by_rows, dealt_by_tokens, dealt_unequal]
 Make = Callable[[FeedSpec], Batching]
 
 
@@ -117,6 +138,40 @@ def test_steps_do_not_depend_on_how_many_are_made_at_a_time(make: Make) -> None:
         assert [(here.tolist(), until) for here, until in again] == [(here.tolist(), until) for here, until in whole]
 
 
+DEALT = [dealt_by_rows, dealt_by_tokens, dealt_unequal]
+
+
+@pytest.mark.parametrize("make", DEALT)
+@pytest.mark.parametrize("world", [2, 4, 8])
+def test_ranks_are_given_rows_of_their_own_lanes_from_wherever_they_begin(make: Make, world: int) -> None:
+    untils = [
+        0,
+        *(until for one in (1, 3) for _, until in steps_of(make(FeedSpec(batch_size=7, world_size=one)), 1, 0)),
+    ]
+    lanes, all_lanes = 0, 0
+    for position in untils[:60:3]:
+        for rank in range(world):
+            batching = make(FeedSpec(batch_size=7, rank=rank, world_size=world))
+            for steps in batching.steps(1, position, 3):
+                lanes, all_lanes = lanes + steps.own, all_lanes + (not steps.own)
+                assert not steps.own or (steps.positions % world == rank).all()
+    assert all_lanes == 0 if make is not dealt_unequal else all_lanes > lanes > 0
+
+
+@pytest.mark.parametrize("make", DEALT)
+@settings(max_examples=20)
+@given(world=st.integers(1, 9), batch_size=st.integers(2, 60), epoch=st.integers(0, 3))
+def test_batches_of_a_step_are_the_next_ones_for_any_number_of_ranks(
+    make: Make, world: int, batch_size: int, epoch: int
+) -> None:
+    batches = [here.tolist() for here, _ in steps_of(make(FeedSpec(batch_size=batch_size)), epoch, 0)]
+    ranks = on_all(make, world, epoch=epoch, batch_size=batch_size)
+    for at, step in enumerate(zip(*ranks, strict=True)):
+        here = [rank.tolist() for rank, _ in step]
+        expected = batches[at * world : (at + 1) * world]
+        assert all(one in here for one in expected) and len(here) == world
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_it_is_over_behind_the_last_step_and_not_before(make: Make) -> None:
     for drop_last in (False, True):
@@ -142,7 +197,7 @@ def test_a_mixture_without_end_goes_on() -> None:
 @settings(max_examples=40)
 def test_a_budget_of_tokens_is_kept_unless_a_row_is_longer(tokens: int, padded: bool, batch_size: int) -> None:
     by = ByLength("n", tokens=tokens, padded=padded, window_rows=64)
-    batching = LengthBatching(FeedSpec(batch_size=batch_size), by, LENGTHS, order_of=order)
+    batching = LengthBatching(FeedSpec(batch_size=batch_size), by, LENGTHS, order_of=order, window_rows=ROWS)
     source = order(0).source_positions(np.arange(ROWS))
     for here, _ in steps_of(batching, 0, 0):
         lengths = LENGTHS[source[here]]

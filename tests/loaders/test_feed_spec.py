@@ -1,8 +1,12 @@
 """What is asked of the feed, and its state."""
 
+from dataclasses import asdict
+
 import pytest
 
+from forebay.engine.fingerprint import fingerprint
 from forebay.formats.errors import SpecError, StateError
+from forebay.loaders.by_length import ByLength
 from forebay.loaders.feed_spec import FeedSpec, FeedState
 
 
@@ -27,6 +31,21 @@ def test_steps_are_counted_from_rows_alone() -> None:
     assert FeedSpec(batch_size=10, world_size=3).steps(91) == 4
     assert FeedSpec(batch_size=10, world_size=3, drop_last=True).steps(91) == 3
     assert FeedSpec(batch_size=10).steps(0) == 0 and FeedSpec(batch_size=10).global_batch == 10
+
+
+def test_orders_that_were_redefined_are_told_from_those_of_before() -> None:
+    windows, anywhere = FeedSpec(shuffle="window"), FeedSpec(shuffle="global")
+    assert windows.identity("data", mixed=True) != windows.identity("data")
+    assert anywhere.identity("data", mixed=True) == anywhere.identity("data")
+    by = FeedSpec(shuffle="window", by_length=ByLength("n"))
+    before = fingerprint("data", ["window", None, 8, asdict(ByLength("n")), 1])
+    assert by.identity("data") != before
+
+
+def test_lanes_can_be_dealt_where_the_ranks_divide_them() -> None:
+    assert FeedSpec(shuffle="window", world_size=4).dealt and not FeedSpec(shuffle="window", world_size=3).dealt
+    assert FeedSpec().dealt and not FeedSpec(world_size=2).dealt
+    assert FeedSpec(shuffle="window", lanes=6).dealt_lanes == 6 and FeedSpec(shuffle="global").dealt_lanes == 1
 
 
 def test_threads_ranks_and_sizes_are_no_part_of_the_identity() -> None:

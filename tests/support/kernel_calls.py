@@ -35,7 +35,7 @@ CALLS = [
     Call(
         "permute",
         "windows_into",
-        lambda: [np.arange(300), 305, 4, 64, np.uint64(2**63 + 5), _KEYS, np.zeros(300, np.int64)],
+        lambda: [np.arange(300), 305, 280, 4, 64, np.uint64(2**63 + 5), _KEYS, np.zeros(300, np.int64)],
     ),
     *(
         Call("philox", kernel, lambda kind=kind: [_IDS, np.uint64(2**64 - 3), np.uint64(2), np.zeros((7, 5), kind)])

@@ -66,24 +66,28 @@ def permute_into(position_N, n, key_R, out_N):
 
 
 @njit(
-    [types.void(_POSITIONS, types.int64, types.int64, types.int64, types.uint64, _KEYS, types.int64[::1])],
+    [types.void(_POSITIONS, types.int64, types.int64, types.int64, types.int64, types.uint64, _KEYS, types.int64[::1])],
     cache=True,
     nogil=True,
     error_model="numpy",
 )
-def windows_into(position_N, rows, lanes, window, key, key_R, out_N):
-    """Which row comes at each position, where `lanes` parts of range(rows) are read side by side, a window at a time.
+def windows_into(position_N, rows, body, lanes, window, key, key_R, out_N):
+    """Which row comes at each position, where `lanes` parts of range(body) are read side by side, a window at a time.
 
     Position p belongs to lane p % lanes. A window is `window` positions (a multiple of `lanes`): as many neighbouring rows
-    of each lane, permuted among themselves. The rows % lanes rows behind all lanes come last, as they are.
+    of each lane, permuted among themselves. What is behind the lanes, up to `rows`, comes last: as it is where that is
+    less than a row for each lane, else permuted.
     """
-    per = rows // lanes
-    body = per * lanes
+    per = body // lanes
+    rest = np.uint64(rows - body)
+    rest_bits = _bits_of(rest)
     known, bits = np.int64(-1), np.uint64(0)
     for i in range(position_N.size):
         position = position_N[i]
         if position >= body:
             out_N[i] = position
+            if rows - body >= lanes:
+                out_N[i] = body + np.int64(_permuted(np.uint64(position - body), rest, rest_bits, key_R, _STEP))
             continue
         number = position // window
         start = number * window

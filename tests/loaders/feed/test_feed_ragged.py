@@ -74,7 +74,7 @@ def test_a_budget_of_tokens_holds_for_padded_batches(
     ds: fb.Dataset, oracle: list[list[int]], threads: int, column: str
 ) -> None:
     by = fb.ByLength(column, tokens=500, window_rows=512)
-    loader = fb.DataLoader(ds, shuffle=True, num_workers=threads, batching=by, window_rows=300)
+    loader = fb.DataLoader(ds, shuffle=True, num_workers=threads, batching=by, window_rows=1024, lanes=2)
     batches = list(loader)
     assert len(loader) == len(batches) and sorted(torch.cat([one["row"] for one in batches]).tolist()) == list(
         range(ROWS)
