@@ -1,7 +1,8 @@
 """DataLoader: torch's, with another transport and a state; for a forebay Dataset, threads behind the same class."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import Any, cast
 
@@ -184,36 +185,46 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _next_epoch(self, state: State) -> Any:
         """The epoch after the one whose end is `state`."""
         main = _main(state)
+        globally = main.get(RANDOM) if self.generator is None else None
         if self.persistent_workers:
             iterator = self._make(state)  # its workers go on where those of the state were
-            iterator._reset(self)
+            if globally is None:
+                iterator._reset(self)
+            else:
+                with _order_from(globally, draws=1):  # the order's seed; the workers keep theirs
+                    iterator._reset(self)
             return iterator
         if self.num_workers == 0:
             self._make(state)  # the data set goes on where that of the state was
         else:
             Resume.of(state, self.num_workers)
             ResumableIndices(self._index_sampler).restored(main)
+        if globally is not None:
+            with _order_from(globally, draws=2):  # the workers' seed and the order's
+                iterator = self._make(None)
+                iterator.begin_order()
+            return iterator
         if self.generator is not None and RANDOM in main:
             self.generator.set_state(main[RANDOM])
-        elif RANDOM in main:
-            return self._made_from(main[RANDOM])
         return self._make(None)
-
-    def _made_from(self, random: torch.Tensor) -> Any:
-        """An iterator whose order comes from the state of torch's generator at the end of the last epoch. From the generator
-        itself is drawn what torch would draw."""
-        now = torch.get_rng_state()
-        torch.set_rng_state(random)
-        iterator = self._make(None)
-        iterator.begin_order()
-        torch.set_rng_state(now)
-        for _ in range(2):  # the workers' seed and the order's
-            torch.empty((), dtype=torch.int64).random_()
-        return iterator
 
     def __getstate__(self) -> dict[str, Any]:
         """A loader can be pickled; where it is, is in its state."""
         return {**self.__dict__, "_early": None, "_progress": None}
+
+
+@contextlib.contextmanager
+def _order_from(random: torch.Tensor, *, draws: int) -> Iterator[None]:
+    """An epoch begins with torch's global generator as it was at the end of the last one, so that its order is what it would
+    have been. From the generator as it is now is drawn what torch would draw."""
+    now = torch.get_rng_state()
+    torch.set_rng_state(random)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(now)
+    for _ in range(draws):
+        torch.empty((), dtype=torch.int64).random_()
 
 
 def _main(state: State) -> State:

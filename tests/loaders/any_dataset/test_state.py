@@ -145,6 +145,28 @@ def test_several_resumes_in_a_row_and_over_the_end_of_an_epoch(name: str, worker
     assert values(again) == second, "in another that begins with the state at the end"
 
 
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+@pytest.mark.parametrize("name", ["shuffled", "with replacement", "one by one"])
+def test_a_state_at_an_epochs_end_holds_the_next_order_and_draws_what_torch_draws(
+    name: str, workers: int, persistent: bool
+) -> None:
+    one = loader(fb.DataLoader, name, workers, persistent_workers=persistent)
+    list(one)
+    state, random = one.state_dict(), torch.get_rng_state()
+    second = values(one)
+    drawn = torch.get_rng_state()
+    again = loader(fb.DataLoader, name, workers, persistent_workers=persistent)
+    torch.manual_seed(99)  # the generators are not restored
+    again.load_state_dict(state)
+    assert values(again) == second
+    torch.set_rng_state(random)
+    again = loader(fb.DataLoader, name, workers, persistent_workers=persistent)
+    torch.set_rng_state(random)
+    again.load_state_dict(state)
+    assert values(again) == second
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of torch: it is deleted half made
 def test_a_state_of_another_number_of_workers_is_refused() -> None:
     state = taken(fb.DataLoader, "rows", 2, 2)[1]
