@@ -45,11 +45,11 @@ class S3Server:
     def start(self) -> None:
         environment = {**os.environ, "MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET}
         command = ["juicefs", "gateway", self._meta, f"127.0.0.1:{self.port}", "--keep-etag", "--no-usage-report"]
+        # no cache: it would hold on the same disk what is read from there, and cost the processors that the client needs, too
+        command += ["--cache-dir", f"{self._folder}/cache", "--cache-size", "0"]
         log = open(self._folder / "log", "ab")  # noqa: SIM115  # the process owns it
         with log:
-            self._process = subprocess.Popen(
-                [*command, "--cache-dir", f"{self._folder}/cache"], env=environment, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from forebay.formats.errors import StateError
 from forebay.formats.remote_fetch import Fetcher
 from forebay.formats.remote_ranges import Range
+from forebay.formats.s3_gets import NotServedError, ReplacedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class RangeCache(Protocol):
     def put(self, version: Version, name: str, part: Range, data: pa.Buffer) -> None: ...
 
 
+class RangeGets(Protocol):
+    """Requests that ask for one version of an object, and bring nothing of another."""
+
+    serves: bool
+    """Whether they work with this store."""
+
+    def read_into(self, path: str, part: Range, target: memoryview, *, etag: str) -> int: ...
+
+
 class RemoteObject:
     """One object of a store, at the version it had when it was first opened. Thread-safe; shared by its files.
 
@@ -53,11 +63,19 @@ class RemoteObject:
     """
 
     def __init__(
-        self, path: str, fetcher: Fetcher, open_handle: Callable[[], tuple[Any, Version]], cache: RangeCache | None
+        self,
+        path: str,
+        fetcher: Fetcher,
+        open_handle: Callable[[], tuple[Any, Version]],
+        cache: RangeCache | None,
+        *,
+        gets: RangeGets | None = None,
     ) -> None:
         self.path, self.fetcher, self._cache = path, fetcher, cache
         self._open = open_handle
         self._handle, self.version = open_handle()
+        # If-Match wants an etag, and a strong one
+        self._gets = gets if self.version.mark.startswith('"') else None
         self.edges: dict[int, pa.Buffer] = {}
         self.learned = Learned()
         self._looking = threading.Lock()
@@ -80,7 +98,19 @@ class RemoteObject:
         return None
 
     def read_into(self, part: Range, target: memoryview) -> int:
-        """One request, straight into memory; the bytes that came."""
+        """One request, straight into memory; the bytes that came.
+
+        Raises:
+            OSError: the store's own error.
+            StateError: the object was replaced.
+        """
+        if self._gets is not None and self._gets.serves:
+            try:
+                return self._gets.read_into(self.path, part, target, etag=self.version.mark)
+            except ReplacedError as error:
+                raise self._replaced(self._open()[1]) from error
+            except NotServedError:
+                pass  # pyarrow's client from here on
         stream = self._handle.get_stream(part[0], part[1] - part[0])
         filled = 0
         while filled < len(target):
@@ -98,7 +128,7 @@ class RemoteObject:
             self._cache.put(self.version, self.path, part, data)
 
     def check_version(self) -> None:
-        """Refuse to go on when the object is no longer the one that was opened.
+        """Refuse to go on when the object is no longer the one that was opened. Asks for nothing where each answer told that.
 
         Asked after bytes came and before they are used, so that those between two equal answers are of one version. Those
         who ask while a look is under way share the next one: there are no more looks than round trips, however small the
@@ -107,6 +137,8 @@ class RemoteObject:
         Raises:
             StateError: it was replaced.
         """
+        if self._gets is not None and self._gets.serves:
+            return
         begun = self._looks
         with self._looking:
             if self._last_look <= begun:  # none that has ended began after the bytes came
@@ -115,7 +147,10 @@ class RemoteObject:
                 self._last_look = self._looks
             now = self._seen
         if now != self.version:
-            raise StateError(
-                f"{self.path}: replaced while it was being read (it was {self.version.size} bytes, {self.version.mark}; "
-                f"now {now.size} bytes, {now.mark}); scan the data set again, or write new data under new names"
-            )
+            raise self._replaced(now)
+
+    def _replaced(self, now: Version) -> StateError:
+        return StateError(
+            f"{self.path}: replaced while it was being read (it was {self.version.size} bytes, {self.version.mark}; "
+            f"now {now.size} bytes, {now.mark}); scan the data set again, or write new data under new names"
+        )

@@ -11,6 +11,7 @@ from forebay.formats.remote_fetch import Fetcher, RemoteOptions
 from forebay.formats.remote_file import RemoteFile
 from forebay.formats.remote_object import Learned, RangeCache, RemoteObject, Version
 from forebay.formats.retry import with_retries
+from forebay.formats.s3_gets import gets_of
 
 _OBJECTS = 4096
 """Objects whose version and footer are kept."""
@@ -22,6 +23,7 @@ class RemoteReads:
     def __init__(self, files: Any, options: RemoteOptions | None = None, cache: RangeCache | None = None) -> None:
         self.files, self.options, self.cache = files, options or RemoteOptions(), cache
         self.fetcher = Fetcher(self.options)
+        self._gets = gets_of(files)
         self._lock = threading.Lock()
         self._objects: OrderedDict[str, RemoteObject] = OrderedDict()
         self._opening: dict[str, threading.Lock] = {}
@@ -59,7 +61,7 @@ class RemoteReads:
         with opening:  # who comes meanwhile waits for the one answer
             found = self._objects.get(path)
             if found is None:
-                found = RemoteObject(path, self.fetcher, lambda: self._open(path), self.cache)
+                found = RemoteObject(path, self.fetcher, lambda: self._open(path), self.cache, gets=self._gets)
             with self._lock:
                 self._objects[path] = found
                 self._opening.pop(path, None)
