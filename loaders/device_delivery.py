@@ -18,8 +18,9 @@ class DeviceDelivery:
     """A feed's `Deliver` (see `Feed`) that copies each slot in one go.
 
     For each chunk, in this order: the side stream waits for the consumer, the copy is queued on it, a mark behind it; when
-    the chunk's first batch is due the consumer waits for the side stream, and the copy is recorded on the consumer. The
-    chunk's slots are given back when its mark has passed, never before.
+    the chunk's first batch is due the consumer waits for the side stream, the copy is recorded on the consumer, and only then
+    the next chunk's copy is queued, so that it runs beside what the consumer does with this one. The chunk's slots are given
+    back when its mark has passed, never before.
     """
 
     def __init__(self, device: torch.device | str, *, streams: StreamBackend | None = None) -> None:
@@ -33,13 +34,15 @@ class DeviceDelivery:
     ) -> Iterator[tuple[list[Batch], list[int]]]:
         if self._side is None:
             self._side = self._streams.new_stream()
-        coming: deque[tuple[list[Batch], list[torch.Tensor], list[int]]] = deque()
+        ahead: tuple[list[Batch], list[torch.Tensor], list[int]] | None = None
         for filled, untils in chunks:
-            coming.append((*self._begin(filled, release), untils))
-            if len(coming) > 1:
-                yield self._hand_over(*coming.popleft())
-        while coming:
-            yield self._hand_over(*coming.popleft())
+            # handed over before the next copy is queued: the consumer would wait for that one, too, and the copy for the consumer
+            due = None if ahead is None else self._hand_over(*ahead)
+            ahead = (*self._begin(filled, release), untils)
+            if due is not None:
+                yield due
+        if ahead is not None:
+            yield self._hand_over(*ahead)
 
     def _begin(self, filled: Filled, release: Callable[[Filled], None]) -> tuple[list[Batch], list[torch.Tensor]]:
         """Queue the copies of a chunk. Returns its batches, and what was allocated for them."""

@@ -45,20 +45,20 @@ def test_operations_come_in_the_order_that_keeps_memory_safe() -> None:
         assert batches[1]["x"].tolist() == [number] * 2 and batches[1]["s"] == ["c", "d"]
         streams.marks[number].passed = True  # the device is done with this chunk's copy
 
-    def copied(number: int) -> list[tuple[str, ...]]:
-        inside = [("enter", "side1"), ("mark", "side1"), ("leave", "side1")]
-        return [("filled", str(number)), ("wait", "side1", "consumer"), *inside]
-
+    copied = [("wait", "side1", "consumer"), ("enter", "side1"), ("mark", "side1"), ("leave", "side1")]
     given = [("wait", "consumer", "side1"), ("record", "consumer")]
     assert streams.log == [
         ("new", "side1"),
-        *copied(0),
-        *copied(1),  # one ahead
-        *given,
+        ("filled", "0"),
+        *copied,
+        ("filled", "1"),
+        *given,  # the consumer waits for no copy but its own,
+        *copied,  # and the next one waits for nothing of the batches that are used now
         ("used", "0"),
-        *copied(2),
-        ("released", "0"),
+        ("filled", "2"),
         *given,
+        *copied,
+        ("released", "0"),
         ("used", "1"),
         *given,
         ("used", "2"),
