@@ -1,8 +1,8 @@
 """Leaves: tensors and buffers of a batch, as places in memory that a pickle can name."""
 
-import ctypes
 import struct
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,15 +57,16 @@ class Head:
 
 
 reading = threading.local()
-"""What this thread unpickles: `tensor` makes a tensor of a leaf."""
+"""What this thread unpickles: `memory`, with a method `tensor` that makes a tensor of a leaf, and `small`, the memory of small
+leaves."""
 
 
 def leaf(*where: Any) -> Any:
     """Stands in a pickle for a tensor."""
-    make = getattr(reading, "tensor", None)
-    if make is None:
+    memory = getattr(reading, "memory", None)
+    if memory is None:
         raise RuntimeError(f"a batch was unpickled outside its loader (at {where})")
-    return make(*where)
+    return memory.tensor(*where)
 
 
 @dataclass(slots=True)
@@ -73,34 +74,21 @@ class Segment:
     """Leaves that lie one behind the other."""
 
     size: int = 0
-    parts: list[tuple[int, int, int]] = field(default_factory=list)
-    """Offset, address and bytes of each. The message keeps the memory alive meanwhile."""
+    parts: list[Any] = field(default_factory=list)
+    """Memory of all, in order, with what lies between."""
 
-    def add(self, address: int, nbytes: int) -> int:
-        """Plan one more; returns its offset."""
+    def add(self, pieces: Sequence[Any], nbytes: int) -> int:
+        """Put a leaf of one or more pieces of memory, `nbytes` together, behind what is there; returns its offset."""
         offset = -(-self.size // ALIGN) * ALIGN
-        self.parts.append((offset, address, nbytes))
+        if offset > self.size:
+            self.parts.append(bytes(offset - self.size))
+        self.parts += pieces
         self.size = offset + nbytes
         return offset
 
-    def pieces(self) -> list[Any]:
-        """The memory of all, with what lies between."""
-        found: list[Any] = []
-        at = 0
-        for offset, source, nbytes in self.parts:
-            found.append(bytes(offset - at))
-            found.append((ctypes.c_char * nbytes).from_address(source))
-            at = offset + nbytes
-        return found
-
     def joined(self) -> bytes:
         """All as one string of bytes."""
-        found, at = [], 0
-        for offset, source, nbytes in self.parts:
-            found.append(bytes(offset - at))
-            found.append(ctypes.string_at(source, nbytes))
-            at = offset + nbytes
-        return b"".join(found)
+        return b"".join(self.parts)
 
 
 def plain_strides(tensor: torch.Tensor) -> tuple[int, ...] | None | bool:

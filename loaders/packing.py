@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from forebay.loaders.array_lists import ArrayList, with_array_lists
 from forebay.loaders.leaves import (
     BUFFER,
     CODES,
@@ -85,6 +86,9 @@ class Packer:
 
     def pack(self, message: Any) -> bytes:
         """The frame of a message; what it holds of a slot now belongs to the reader."""
+        if type(message) is tuple:
+            task, data, note = message
+            message = task, with_array_lists(data), note
         if self.slots is not None:
             try:
                 return _Packing(self, self.slots).frame(message)
@@ -110,6 +114,7 @@ class _Packing:
         pickler = pickle.Pickler(out, 5, buffer_callback=self._buffer)
         mine: dict[type, Callable[..., Any]] = {} if self._slots is None else {torch.Tensor: self._tensor}
         mine[np.ndarray] = _array
+        mine[ArrayList] = self._arrays
         pickler.dispatch_table = {**copyreg.dispatch_table, **_forking_reducers(), **mine}
         pickler.dump(message)
         head, pickled = Head(buffers=len(self._buffers)), out.getvalue()
@@ -131,7 +136,7 @@ class _Packing:
         kept = []
         if copied.size:
             memory, head.copied_at = self._allocate(copied.size)
-            self._write(memory, copied.pieces())
+            self._write(memory, copied.parts)
             kept.append(memory)
         if small.size > self._in_frame:
             memory, head.small_at = self._allocate(small.size)
@@ -178,8 +183,13 @@ class _Packing:
         if address in self._placed:
             self._handed_over = True
             return PLACED, self._placed[address]
-        segment = SMALL if nbytes < SMALL_LEAF or self._slots is None else COPIED
-        return segment, self._segments[segment].add(address, nbytes)
+        if nbytes < SMALL_LEAF or self._slots is None:
+            return SMALL, self._segments[SMALL].add((ctypes.string_at(address, nbytes),), nbytes)
+        where = (ctypes.c_char * nbytes).from_address(address)  # the message keeps it alive
+        return COPIED, self._segments[COPIED].add((where,), nbytes)
+
+    def _arrays(self, arrays: ArrayList) -> Any:
+        return arrays.leaf(self._segments[SMALL])
 
     def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
         """Whether a buffer is to stay in the pickle: small ones take less time there than places of their own."""

@@ -11,14 +11,9 @@ import os
 import select
 import struct
 import threading
-import time
 from collections import deque
 
 _LENGTH = struct.Struct("<Q")
-_LOST_S = 2e-4
-"""A write that takes so long has lost the CPU to the reader that it woke."""
-_BY_THREAD = 64
-"""Frames that a thread writes from then on."""
 _READ_BYTES = 1 << 16
 """What a pipe holds: one read empties it."""
 
@@ -42,14 +37,10 @@ def pipe_bytes(fd: int) -> int:
 
 
 class FrameWriter:
-    """The writing end. `send` returns at once; what the pipe does not take is written by a thread, in order.
+    """The writing end. `send` returns at once; what the pipe does not take is written by a thread, in order."""
 
-    With `spare`, a thread writes also where CPUs are so few that the reader, once woken, takes the caller's.
-    """
-
-    def __init__(self, fd: int, *, spare: bool = False) -> None:
+    def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._spare, self._by_thread = spare, 0
         os.set_blocking(fd, False)
         self._backlog: deque[memoryview] = deque()
         self._room = threading.Condition()
@@ -61,17 +52,11 @@ class FrameWriter:
         Raises:
             BrokenPipeError: nobody reads any more.
         """
-        message = memoryview(_LENGTH.pack(len(frame)) + frame)
+        length = _LENGTH.pack(len(frame))
         with self._room:
-            if self._by_thread:
-                self._by_thread -= 1
-            elif not self._backlog:
-                began = time.perf_counter()
-                message = message[_write(self.fd, message) :]
-                if self._spare and time.perf_counter() - began > _LOST_S:
-                    self._by_thread = _BY_THREAD
-            if message:
-                self._backlog.append(message)
+            sent = 0 if self._backlog else self._write_now(length, frame)
+            if sent < len(length) + len(frame):
+                self._backlog.append(memoryview(length + frame)[sent:])
                 self._start()
                 self._room.notify_all()
 
@@ -88,6 +73,15 @@ class FrameWriter:
             self._room.notify_all()
         if fd >= 0:
             os.close(fd)
+
+    def _write_now(self, length: bytes, frame: bytes | bytearray) -> int:
+        """Bytes that the pipe took, of a frame and its length."""
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            sent = os.writev(self.fd, (length, frame))
+        if len(length) <= sent < len(length) + len(frame):
+            sent += _write(self.fd, memoryview(frame)[sent - len(length) :])
+        return sent
 
     def _start(self) -> None:
         if self._thread is None:
@@ -144,7 +138,7 @@ class FrameReader:
         self._large_filled = 0
 
     def read(self) -> list[bytearray]:
-        """The frames that are complete after one read. Sets `ended` when the writer is gone."""
+        """The frames that are complete with what the pipe holds. Sets `ended` when the writer is gone."""
         if self._large is not None:
             return self._read_large(self._large)
         try:
@@ -153,7 +147,10 @@ class FrameReader:
             return []
         self.ended = got == 0
         self._filled += got
-        return self._frames()
+        found = self._frames()
+        if self._large is not None:  # most often the pipe holds the rest, too
+            found += self._read_large(self._large)
+        return found
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1

@@ -72,7 +72,7 @@ class IndexQueue:
         """Write to this pipe from now on."""
         if self._writer is not None:
             self._writer.close()
-        self._writer = FrameWriter(fd, spare=True)
+        self._writer = FrameWriter(fd)
 
     def put(self, message: Any) -> None:
         """Send `(task, index)`, torch's signals, or None. Never blocks; a worker that is gone is somebody else's matter."""

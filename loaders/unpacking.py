@@ -32,11 +32,11 @@ def unpack(frame: bytearray, leases: Leases | None) -> Any:
         pickled = view[buffers_end + head.small :]
     places = [BUFFER.unpack_from(frame, HEAD.size + number * BUFFER.size) for number in range(head.buffers)]
     buffers = [memory.buffer(*place) for place in places]
-    before, leaves.reading.tensor = getattr(leaves.reading, "tensor", None), memory.tensor
+    before, leaves.reading.memory = getattr(leaves.reading, "memory", None), memory
     try:
         return pickle.loads(pickled, buffers=buffers)
     finally:
-        leaves.reading.tensor = before
+        leaves.reading.memory = before
 
 
 class _Memory:
@@ -44,7 +44,7 @@ class _Memory:
 
     def __init__(self, slot: "ctypes.Array[ctypes.c_char] | None", small: memoryview, copied_at: int) -> None:
         self._slot: Any = slot
-        self._small = small
+        self.small = small
         self._starts = {COPIED: copied_at, PLACED: 0}
 
     def tensor(
@@ -55,7 +55,7 @@ class _Memory:
         for size in shape:
             count *= size
         if segment == SMALL:
-            own = bytearray(self._small[offset : offset + count * dtype.itemsize])
+            own = bytearray(self.small[offset : offset + count * dtype.itemsize])
             flat = torch.frombuffer(own, dtype=dtype, count=count)
         else:
             flat = torch.frombuffer(self._slot, dtype=dtype, count=count, offset=self._starts[segment] + offset)
@@ -64,6 +64,6 @@ class _Memory:
     def buffer(self, segment: int, offset: int, nbytes: int) -> Any:
         """Memory for an out-of-band buffer: writable, as if it had been pickled."""
         if segment == SMALL:
-            return bytearray(self._small[offset : offset + nbytes])
+            return bytearray(self.small[offset : offset + nbytes])
         start = self._starts[segment] + offset
         return memoryview(self._slot).cast("B")[start : start + nbytes]

@@ -47,6 +47,11 @@ def die_with_slots(arena: Arena, worker: int, slots: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def policy_of(_: Any) -> int:
+    """A collate function that gives the scheduling policy of its worker."""
+    return os.sched_getscheduler(0)
+
+
 class Keeping:
     """A collate function that keeps its last batches, and fails when one of them changes."""
 

@@ -137,6 +137,12 @@ def keep(batch: list[Any]) -> list[Any]:
     return batch
 
 
+def columns(batch: list[tuple[Any, Any]]) -> tuple[list[Any], tuple[Any, ...]]:
+    """A collate function that gives lists, as those for detection do."""
+    images, labels = zip(*batch, strict=True)
+    return list(images), labels
+
+
 def wrapped(batch: list[Any]) -> Pinnable:
     """A collate function that makes a type of the user's own."""
     return Pinnable(torch.stack([torch.as_tensor(row["index"]) for row in batch]))

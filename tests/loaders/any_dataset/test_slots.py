@@ -19,7 +19,7 @@ from support.same import same
 from torch.utils.data import DataLoader as Stock
 
 import forebay as fb
-from forebay.loaders import pipes, slot_claims, slot_table
+from forebay.loaders import slot_claims, slot_table
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
 from forebay.loaders.slot_claims import SlotClaims
@@ -301,16 +301,26 @@ def test_kills_at_any_moment_lose_no_batch_and_no_slot(caplog: pytest.LogCapture
     assert all(table.is_free(slot) for slot in range(table.slots))
 
 
-def test_tasks_that_a_thread_writes_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "_LOST_S", -1.0)
-    loader = fb.DataLoader(torch_sets.Images(4 * 300, (3,)), 4, num_workers=2)
-    assert torch.cat([labels for _, labels in loader]).tolist() == list(range(1200))
+def test_tasks_that_the_pipe_does_not_hold_keep_their_order() -> None:
+    rows, batch = 160_000, 4_000  # of 12 KB as a task: a pipe holds five
+    loader = fb.DataLoader(range(rows), batch, num_workers=2, prefetch_factor=20)
+    assert torch.cat(list(loader)).tolist() == list(range(rows))
     iterator = iter(loader)
+    assert any(one._writer is not None and one._writer._thread is not None for one in iterator._context.tasks)
     next(iterator)
     workers = iterator._workers
     del iterator
     gc.collect()
     assert not any(one.is_alive() for one in workers)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_that_is_woken_takes_no_cpu_from_the_trainer(method: str) -> None:
+    loader = fb.DataLoader(
+        [0], num_workers=1, collate_fn=slot_users.policy_of, multiprocessing_context=method, persistent_workers=True
+    )
+    assert list(loader) == [os.SCHED_BATCH] and os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_torch_data_sets_import_neither_numba_nor_arrow_nor_polars() -> None:
