@@ -4,6 +4,7 @@ Every name here is loaded on use, so that `import forebay` takes milliseconds an
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -41,6 +42,9 @@ _HOMES = {
     "verify": "forebay.formats.verify",
 }
 
+_BOTH = {"forebay.engine.dataset", "forebay.loaders.dataloader"}
+"""Who has asked for both will load the one with the other, and waits for that at the top of a script, not for the first batch."""
+
 if TYPE_CHECKING:
     from forebay import transforms
     from forebay.engine.dataset import Dataset, scan
@@ -56,7 +60,11 @@ else:
 
     def __getattr__(name: str) -> object:
         if name in _HOMES:
-            return getattr(importlib.import_module(_HOMES[name]), name)
+            found = getattr(importlib.import_module(_HOMES[name]), name)
+            if sys.modules.keys() >= _BOTH:
+                importlib.import_module("forebay.loaders.feed_loader")
+                importlib.import_module("forebay.formats.arrow_ipc")
+            return found
         if name in ("transforms", "hooks", "frameworks"):
             home = "forebay.transforms" if name == "transforms" else f"forebay.loaders.{name}"
             return importlib.import_module(home)

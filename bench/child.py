@@ -90,11 +90,11 @@ def timed(job: Any, workload: Any, make: Any, watch: Watch) -> dict[str, Any]:
     from forebay.bench.process_tree import bytes_read, cpu_seconds
 
     me = os.getpid()
-    began = time.perf_counter()
+    start_cpu, began = cpu_seconds(me), time.perf_counter()
     loader = make(job, **job.settings)
     batches, number = loader.epoch(0), 0
     counted = workload.count(next(batches))
-    first = time.perf_counter() - began
+    first, first_cpu = time.perf_counter() - began, cpu_seconds(me) - start_cpu
     ended = False
     while job.warm_s is None or time.perf_counter() - began - first < job.warm_s:
         batch = next(batches, None)
@@ -126,6 +126,7 @@ def timed(job: Any, workload: Any, make: Any, watch: Watch) -> dict[str, Any]:
     watch.stop()
     return {
         "first_batch_s": first,
+        "first_cpu_s": first_cpu,
         "start_s": began + first - BEGAN,
         "samples": samples,
         "wall_s": wall,

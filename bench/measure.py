@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -49,17 +50,26 @@ class Watched:
         return time.perf_counter() - began
 
 
-def run_job(python: str, job: Job, *, timeout_s: float, sample: bool = True) -> Watched:
+def run_job(
+    python: str, job: Job, *, timeout_s: float, sample: bool = True, look: Callable[[int], None] | None = None
+) -> Watched:
     """Run a job with an interpreter; after `timeout_s` the whole tree is ended and that is the result."""
     command = [python, "-m", "forebay.bench.child", json.dumps(job.to_json())]
-    return run_watched(command, timeout_s=timeout_s, sample=sample, shared=True)
+    return run_watched(command, timeout_s=timeout_s, sample=sample, shared=True, look=look)
 
 
-def run_watched(command: list[str], *, timeout_s: float, sample: bool = True, shared: bool = False) -> Watched:
+def run_watched(
+    command: list[str],
+    *,
+    timeout_s: float,
+    sample: bool = True,
+    shared: bool = False,
+    look: Callable[[int], None] | None = None,
+) -> Watched:
     """Run a command that says what it found in lines of JSON; after `timeout_s` its whole tree is ended.
 
     A command that says `"event": "clock"` is not looked at from there until it says "stopped"; then once, and it is told.
-    `shared`: look for shared memory that is only held open, too.
+    `shared`: look for shared memory that is only held open, too. `look` is called with the process's number at that last look.
     """
     began = time.perf_counter()
     pipe = subprocess.PIPE
@@ -80,6 +90,8 @@ def run_watched(command: list[str], *, timeout_s: float, sample: bool = True, sh
         if _said(lines, "stopped"):
             if not answered:
                 watched.look(child.pid, shared=shared)
+                if look is not None:
+                    look(child.pid)
                 _answer(child.stdin)
                 answered = True
         elif now >= next_look and not _said(lines, "clock"):

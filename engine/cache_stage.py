@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forebay.engine.cache_compute import bytes_of_a_row, compute_unit
 from forebay.engine.cache_fill import fill
@@ -21,6 +20,9 @@ from forebay.formats.fragment import Fragment
 from forebay.formats.reader import OnBadRow
 from forebay.formats.schemas import no_rows
 from forebay.formats.source import Source
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 _SPARE = 1.1
 """Room left when the size of all units is told from the first."""
@@ -70,7 +72,7 @@ class CachedSource:
         fragment: Fragment,
         *,
         columns: Sequence[str] | None = None,
-        filter: pc.Expression | None = None,
+        filter: "pc.Expression | None" = None,
         on_bad_row: OnBadRow | None = None,
         at_once: bool = False,
     ) -> Iterator[pa.RecordBatch]:
@@ -175,12 +177,3 @@ class CachedSource:
         CachedSource.__init__(
             self, state["original"], state["prefix"], state["options"], stands_for=state["stands_for"]
         )
-
-
-def uncached(source: Source, graph: Graph) -> tuple[Source, Graph]:
-    """What a cached source and the graph behind it stand for, where nothing but speed may tell that there is a cache."""
-    hidden = getattr(source, "stands_for", None)
-    if hidden is None:
-        return source, graph
-    whole = Graph(hidden.transforms + graph.transforms, hidden.states + graph.states)
-    return uncached(cast(Any, source).original, whole)

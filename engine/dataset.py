@@ -1,4 +1,7 @@
-"""Dataset: a source and a graph. Lazy and immutable; everything that runs is asked for by name."""
+"""Dataset: a source and a graph. Lazy and immutable; everything that runs is asked for by name.
+
+Writing, fitting, caching and explaining are imported when they are asked for: a process that loads batches has no use for them.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -6,27 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from forebay.engine import explain as explaining
 from forebay.engine.bad_rows import OnBad
-from forebay.engine.cache_options import CacheOptions
-from forebay.engine.cache_stage import uncached
-from forebay.engine.caching import place
 from forebay.engine.fingerprint import fingerprint
-from forebay.engine.fit_pass import Progress as FitProgress
-from forebay.engine.fit_pass import fit
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan, refuse_joins
-from forebay.engine.read_ahead import read_ahead
 from forebay.engine.rows_at import RowsAt, rows_as_dicts
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
-from forebay.engine.write import Progress as WriteProgress
-from forebay.engine.write import write
-from forebay.engine.write_options import write_options
-from forebay.engine.write_report import WriteReport
+from forebay.engine.uncached import uncached
 from forebay.formats.fragment import Fragment
 from forebay.formats.schemas import Unify
 from forebay.formats.source import Source, open_source
@@ -37,6 +29,11 @@ from forebay.transforms.where import where
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow.compute as pc
+
+    from forebay.engine.fit_pass import Progress as FitProgress
+    from forebay.engine.write import Progress as WriteProgress
+    from forebay.engine.write_report import WriteReport
 
 
 class Dataset:
@@ -94,10 +91,10 @@ class Dataset:
         )
 
     def fit(
-        self, *, threads: int | None = None, on_bad: OnBad = "raise", progress: FitProgress | None = None
+        self, *, threads: int | None = None, on_bad: OnBad = "raise", progress: "FitProgress | None" = None
     ) -> "Dataset":
         """Let the fitted transforms learn from the data, in as few passes as they depend on each other."""
-        fitted = fit(self.source, self.graph, threads=threads, on_bad=on_bad, progress=progress)
+        fitted = _fit(self.source, self.graph, threads=threads, on_bad=on_bad, progress=progress)
         return Dataset(self.source, fitted, seed=self.seed, first_op=self.first_op)
 
     def cache(
@@ -124,7 +121,7 @@ class Dataset:
             NotFittedError: a transform before the cache has not learned.
             SpecError: `holds`, `when` or the limit is not one of these; shards behind another cache.
         """
-        placed = place(self, CacheOptions(dir=dir, limit=limit, compression=compression), holds, when)
+        placed = _placed(self, holds, when, dir=dir, limit=limit, compression=compression)
         made = Dataset(placed.source, placed.graph, seed=self.seed, first_op=placed.first_op)
         made.cache_note = placed.note or self.cache_note
         return made
@@ -153,7 +150,7 @@ class Dataset:
 
     def explain(self, *, sample: int = 0) -> str:
         """The plan as a tree; with `sample` rows, what each step costs on them."""
-        return explaining.explain(self, sample=sample)
+        return _explained(self, sample=sample)
 
     def __repr__(self) -> str:
         steps = "".join(f".{type(one).__name__}" for one in self.graph.transforms)
@@ -163,10 +160,10 @@ class Dataset:
     # ---- what it gives --------------------------------------------------------------------------------------------
 
     def write(
-        self, path: str, *, progress: Callable[[WriteProgress], None] | None = None, **options: Any
-    ) -> WriteReport:
+        self, path: str, *, progress: "Callable[[WriteProgress], None] | None" = None, **options: Any
+    ) -> "WriteReport":
         """Write shards, manifest and fitted state to a directory. `options` are the fields of `WriteOptions`."""
-        return write(self.source, self.graph, path, write_options(**options), progress=progress)
+        return _written(self, path, options, progress)
 
     def head(self, rows: int = 10) -> pa.Table:
         """The first rows that come out."""
@@ -194,12 +191,7 @@ class Dataset:
                 yield from self._run_fragment(plan, *one)
             return
         local = self.source.store.local
-        results = (
-            threads_in_order(run, numbered, threads=count)
-            if local
-            else read_ahead(run, numbered, size=lambda one: one[1].nbytes)
-        )
-        for batches in results:
+        for batches in threads_in_order(run, numbered, threads=count) if local else _read_ahead(run, numbered):
             yield from batches
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -265,3 +257,38 @@ def scan(path: Any, format: str | None = None, *, schema: Unify = "strict", **op
         SpecError: files of several formats; an option the format does not have.
     """
     return Dataset(open_source(path, format, schema=schema, options=options))
+
+
+# What only some processes ask for, and is imported then.
+
+
+def _fit(source: Source, graph: Graph, **options: Any) -> Graph:
+    from forebay.engine.fit_pass import fit
+
+    return fit(source, graph, **options)
+
+
+def _placed(dataset: Dataset, holds: Any, when: Any, **options: Any) -> Any:
+    from forebay.engine.cache_options import CacheOptions
+    from forebay.engine.caching import place
+
+    return place(dataset, CacheOptions(**options), holds, when)
+
+
+def _explained(dataset: Dataset, *, sample: int) -> str:
+    from forebay.engine.explain import explain
+
+    return explain(dataset, sample=sample)
+
+
+def _written(dataset: Dataset, path: str, options: dict[str, Any], progress: Any) -> "WriteReport":
+    from forebay.engine.write import write
+    from forebay.engine.write_options import write_options
+
+    return write(dataset.source, dataset.graph, path, write_options(**options), progress=progress)
+
+
+def _read_ahead(run: Any, numbered: Any) -> Iterator[list[pa.RecordBatch]]:
+    from forebay.engine.read_ahead import read_ahead
+
+    return read_ahead(run, numbered, size=lambda one: one[1].nbytes)

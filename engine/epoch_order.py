@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from forebay.engine.order import Read, Shuffle, WindowOrder, mix_key, offsets_of, permute, window_order
 from forebay.engine.selection import Selection
+from forebay.formats.plain_numbers import distinct
 
 _SAMPLE, _STRETCH, _FEWEST = 65_536, 1024, 64
 """Rows that the mixing is measured by, rows of a stretch of these, and how few rows cannot be judged."""
@@ -90,7 +91,7 @@ class EpochOrder:
         if not kept:
             return rows
         found = rows.copy()
-        for one in np.unique(fragments).tolist():
+        for one in distinct(fragments):
             left = kept.get(one)
             if left is not None:
                 here = fragments == one

@@ -4,10 +4,9 @@ import importlib
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forebay.engine.fingerprint import fingerprint
 from forebay.engine.graph import Graph
@@ -19,6 +18,9 @@ from forebay.transforms.stage import Stage
 from forebay.transforms.transform import State, Transform
 from forebay.transforms.where import Where, describe, pushdown
 
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -26,7 +28,7 @@ class Plan:
 
     source_schema: pa.Schema
     """Schema of what is read: the source's, narrowed to the columns that are needed."""
-    pushed: pc.Expression | None
+    pushed: "pc.Expression | None"
     """Filter that the reader may use to skip row groups; the filter stages still decide row by row."""
     stages: tuple[Stage, ...]
     positions: tuple[tuple[int, ...], ...]
@@ -183,7 +185,7 @@ def refuse_joins(graph: Graph) -> None:
         )
 
 
-def _pushed(graph: Graph, schema: pa.Schema) -> pc.Expression | None:
+def _pushed(graph: Graph, schema: pa.Schema) -> "pc.Expression | None":
     """Filters push down while nothing before them could have changed a column or the rows they see."""
     parts = []
     for one in graph.transforms:

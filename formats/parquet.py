@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forebay.formats.errors import CorruptError, ForebayError
@@ -15,6 +15,9 @@ from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.remote_layout import parquet_ranges
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 _NULL_TEST = re.compile(r"is_(null|valid)\(\w+(, \{nan_is_null=false\})?\)")
 _NOT_PLAIN = re.compile(r"!=|nan|\w\(|\)\s*[=<>]|[=<>]=?\s*\(", re.IGNORECASE)
@@ -96,7 +99,7 @@ class ParquetReader:
             self._footers.put(store, path, file.metadata)
         return file
 
-    def _matching(self, store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
+    def _matching(self, store: Store, path: str, file: pq.ParquetFile, filter: "pc.Expression") -> frozenset[int]:
         """Row groups that can hold a row for which `filter` is true; found once for a file and filter."""
         return self._footers.once(store, path, str(filter), lambda: _row_groups(store, path, file, filter))
 
@@ -121,7 +124,7 @@ def _decoded(file: pq.ParquetFile, groups: list[int], columns: list[str], step: 
     yield from pa.table(parts).to_batches()
 
 
-def _row_groups(store: Store, path: str, file: pq.ParquetFile, filter: pc.Expression) -> frozenset[int]:
+def _row_groups(store: Store, path: str, file: pq.ParquetFile, filter: "pc.Expression") -> frozenset[int]:
     import pyarrow.dataset as pads  # and pandas with it, where that is installed: only where there is a filter
 
     everything = frozenset(range(file.metadata.num_row_groups))

@@ -1,4 +1,4 @@
-"""Plain Arrow columns as NumPy sees them, by way of their buffers.
+"""Plain Arrow columns as NumPy sees them, by way of their buffers; and what else would import much for little.
 
 `pyarrow.Array.to_numpy` and `pyarrow.array` import pandas where it is installed, on their first call: a third of a second and
 27 MB, which a loader of numbers has no use for (`python -m forebay.bench.footprint`).
@@ -37,6 +37,38 @@ def valid(column: pa.Array) -> NDArray[np.bool_]:
         return np.ones(len(column), np.bool_)
     bitmap = column.buffers()[0]
     return np.zeros(len(column), np.bool_) if bitmap is None else _bits(bitmap, column.offset, len(column))
+
+
+def list_lengths(column: pa.Array) -> NDArray[np.int64]:
+    """(N,) how many values each list of a column has; a null one has none. `value_lengths` imports pyarrow.compute."""
+    if pa.types.is_fixed_size_list(column.type):
+        return np.where(valid(column), column.type.list_size, 0).astype(np.int64)
+    n, ends = len(column), column.buffers()[1]
+    if ends is None or not n:
+        return np.zeros(n, np.int64)
+    dtype = np.dtype(np.int64 if pa.types.is_large_list(column.type) else np.int32)
+    found = np.diff(np.frombuffer(ends, dtype, n + 1, column.offset * dtype.itemsize))
+    return np.where(valid(column), found, 0).astype(np.int64)
+
+
+def list_values(column: pa.Array) -> pa.Array:
+    """The values of all lists of a column behind one another, without what lies under null ones, as `flatten` gives them."""
+    if column.null_count:
+        return column.flatten()
+    if pa.types.is_fixed_size_list(column.type):
+        size = column.type.list_size
+        return column.values.slice(column.offset * size, len(column) * size)
+    if not len(column):
+        return column.values.slice(0, 0)
+    dtype = np.dtype(np.int64 if pa.types.is_large_list(column.type) else np.int32)
+    ends = np.frombuffer(column.buffers()[1], dtype, len(column) + 1, column.offset * dtype.itemsize)
+    return column.values.slice(int(ends[0]), int(ends[-1] - ends[0]))
+
+
+def distinct(values: NDArray[np.int64]) -> list[int]:
+    """The different ones among some values, ascending. `np.unique` imports `numpy.ma`, which takes longer than a batch."""
+    ascending = np.sort(values)
+    return ascending[np.diff(ascending, prepend=ascending[:1] - 1) != 0].tolist()
 
 
 def _bits(bitmap: Any, first: int, n: int) -> NDArray[np.bool_]:

@@ -3,14 +3,16 @@
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forebay.formats.errors import SourceError, UnknownNameError
 from forebay.formats.fragment import Fragment
 from forebay.formats.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 OnBadRow = Callable[[int, str, str], None]
 """Called for a row that does not parse: (its position in the fragment, reason, its text)."""
@@ -30,7 +32,7 @@ class ReadRequest:
 
     schema: pa.Schema
     """The data set's schema, narrowed to the columns that are wanted, in their order."""
-    filter: pc.Expression | None = None
+    filter: "pc.Expression | None" = None
     """A hint: a reader that has statistics may give no rows at all where none can match. It never drops single rows;
     the filter stage does, so that counts are right."""
     on_bad_row: OnBadRow | None = None

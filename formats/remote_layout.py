@@ -2,12 +2,15 @@
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forebay.formats.errors import CorruptError
 from forebay.formats.remote_ranges import Range
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq  # at run time only where there are Parquet files
 
 _ARROW_MAGIC = b"ARROW1"
 _RECORD_BATCHES = 3
@@ -16,7 +19,7 @@ _BLOCK = struct.Struct("<qi4xq")
 """struct Block: offset, metaDataLength, padding, bodyLength."""
 
 
-def parquet_ranges(metadata: pq.FileMetaData, groups: Sequence[int], columns: Sequence[str]) -> list[Range]:
+def parquet_ranges(metadata: "pq.FileMetaData", groups: Sequence[int], columns: Sequence[str]) -> list[Range]:
     """Column chunks of some row groups. `columns` are names of top-level columns; all leaves of one are taken."""
     wanted = set(columns)
     found = []

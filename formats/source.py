@@ -4,10 +4,9 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forebay.formats.errors import SpecError, StateError
 from forebay.formats.expand import expand
@@ -27,6 +26,9 @@ from forebay.formats.reader import (
 )
 from forebay.formats.schemas import Unify, unify
 from forebay.formats.store import Store, store_for
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 _FOOTERS_AT_ONCE = 16
 
@@ -81,7 +83,7 @@ class Source:
         fragment: Fragment,
         *,
         columns: Sequence[str] | None = None,
-        filter: pc.Expression | None = None,
+        filter: "pc.Expression | None" = None,
         on_bad_row: OnBadRow | None = None,
         at_once: bool = False,
     ) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import DataError, SchemaError
-from forebay.formats.plain_numbers import numbers
+from forebay.formats.plain_numbers import list_values, numbers
 from forebay.transforms.stage import TensorSpec
 
 
@@ -67,7 +67,7 @@ def copy_into(batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> None:
                 "add T.FillNull or T.DropNulls"
             )
         if pa.types.is_fixed_size_list(column.type):
-            into[:] = numbers(column.flatten()).reshape(into.shape)
+            into[:] = numbers(list_values(column)).reshape(into.shape)
         else:
             into[:] = numbers(column)  # null becomes NaN
 

@@ -13,16 +13,18 @@ from forebay.loaders.batching import Batching, PlainBatching, Steps
 from forebay.loaders.chunk import Chunk, ChunkMaker, Work
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Batch, Filled
-from forebay.loaders.filling import fill_in_order
+from forebay.loaders.filling import Filler
 from forebay.loaders.length_batching import LengthBatching
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.python_pool import PythonPool
-from forebay.loaders.ring import Ring
+from forebay.loaders.ring import Ring, slot_bytes
 
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
 _MOST_BATCHES = 256
+_GROWTH = 4
+"""How many times as many batches as the one before a chunk at the beginning of an iteration has."""
 
 Release = Callable[[Filled], None]
 Deliver = Callable[[Iterator[tuple[Filled, list[int]]], Release], Iterator[tuple[list[Batch], list[int]]]]
@@ -59,6 +61,7 @@ class Feed:
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
         self._batches_a_chunk = min(max(1, CHUNK_BYTES // (row_bytes * rows)), _MOST_BATCHES)
+        self.ring.least = slot_bytes(self._batches_a_chunk * rows, list(self._makers[0].specs.values()))
         alone = self._mixture is None
         self._parts = self._makers[0].parts(self._batches_a_chunk * rows, self._threads) if alone else 1
         self._deliver = deliver or _as_they_are
@@ -76,10 +79,17 @@ class Feed:
         for member in self.members:
             member.begin()
         chunks = self._chunks(epoch, position, pool)
+        filler = Filler(pool, self._makers[0], chunks, ahead=self._ahead, parts=self._parts) if pool else None
+        filled = filler.filled() if filler else map(self._made, chunks)
         try:
-            for batches, untils in self._deliver(self._filled(chunks, pool), self._release):
-                yield from zip(batches, untils, strict=True)
+            for batches, untils in self._deliver(filled, self._release):
+                pairs = zip(batches, untils, strict=True)
                 del batches
+                yield next(pairs)
+                if filler:
+                    filler.begin()
+                yield from pairs
+                del pairs  # it holds the last batch
         finally:
             if pool:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -88,20 +98,29 @@ class Feed:
         for slot in filled.slots:
             self.ring.give_back(slot)
 
-    def _filled(self, chunks: Iterator[Chunk], pool: ThreadPoolExecutor | None) -> Iterator[tuple[Filled, list[int]]]:
-        maker = self._makers[0]
+    def _made(self, chunk: Chunk) -> tuple[Filled, list[int]]:
+        return self._makers[0].make(chunk), chunk.untils
 
-        def made(chunk: Chunk) -> tuple[Filled, list[int]]:
-            return maker.make(chunk), chunk.untils
-
-        if pool is None:
-            yield from map(made, chunks)
-        else:
-            yield from fill_in_order(pool, maker, chunks, threads=self._threads, parts=self._parts)
+    @property
+    def _ahead(self) -> int:
+        """Chunks, or parts of them, under way: one for each thread, and one more where the trainer's step from a batch to the
+        next is one from a chunk to the next."""
+        return max(self._threads + (self._parts > 1 or self._batches_a_chunk == 1), 2)
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
-        for steps in self.batching.steps(epoch, position, self._batches_a_chunk):
+        for steps in self._steps(epoch, position):
             yield Chunk(epoch, steps.sizes, steps.untils, self._work(epoch, steps, pool))
+
+    def _steps(self, epoch: int, position: int) -> Iterator[Steps]:
+        """The steps of each chunk: a batch at first, which the trainer waits for, then more."""
+        batches = 1
+        while batches < self._batches_a_chunk:
+            steps = next(self.batching.steps(epoch, position, batches), None)
+            if steps is None:
+                return
+            yield steps
+            position, batches = steps.untils[-1], batches * _GROWTH
+        yield from self.batching.steps(epoch, position, self._batches_a_chunk)
 
     def _work(self, epoch: int, steps: Steps, pool: ThreadPoolExecutor | None) -> list[Work]:
         if self._mixed is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-MOST_BYTES = 2 << 20
+MOST_BYTES = 256 << 10
 """Copied out before pages are given back."""
 
 Span = tuple[int, int]

@@ -13,6 +13,7 @@ from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.gather import Gatherer
 from forebay.engine.plan import Plan
 from forebay.formats.errors import DataError
+from forebay.formats.plain_numbers import distinct
 from forebay.formats.schemas import conform
 from forebay.formats.source import Source
 from forebay.loaders.mapped_pages import MappedPages
@@ -38,10 +39,10 @@ class MappedFiles:
             return opened
         with self._lock:
             opened = self._opened
-            missing = np.unique(fragments[opened.slots[fragments] < 0]).tolist()
+            missing = distinct(fragments[opened.slots[fragments] < 0])
             if opened.files and opened.files + len(missing) > self._limit:
                 self._opened = opened = _Opened(self._plan.source_schema, len(opened.slots))
-                missing = np.unique(fragments).tolist()
+                missing = distinct(fragments)
             for ordinal in missing:
                 if opened.slots[ordinal] < 0:
                     self._open(opened, ordinal)

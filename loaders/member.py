@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from forebay.engine.dataset import Dataset
@@ -134,6 +133,8 @@ def pass_number(epoch: int, lap: int) -> int:
 
 
 def _lengths(column: pa.Array, name: str) -> NDArray[np.int32]:
+    import pyarrow.compute as pc  # megabytes, which only batches by length need
+
     found: Any = None
     if pa.types.is_integer(column.type):
         found = column

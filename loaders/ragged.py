@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
-from forebay.formats.plain_numbers import numbers, valid
+from forebay.formats.plain_numbers import list_lengths, list_values, numbers
 from forebay.loaders.ring import Slot
 from forebay.transforms.compiled import kernels
 from forebay.transforms.stage import TensorSpec
@@ -221,14 +221,13 @@ def lists_of(batch: pa.RecordBatch, names: list[str]) -> dict[str, tuple[NDArray
         column = batch.column(name)
         if isinstance(column, pa.ExtensionArray):
             column = column.storage
-        values = column.flatten()  # without what lies under null rows
+        values = list_values(column)  # without what lies under null rows
         if values.null_count:
             raise DataError(
                 f"column {name!r}: {values.null_count} values in lists are null, and a tensor cannot hold them; fill or drop "
                 "them in preparation"
             )
-        lengths = np.where(valid(column), numbers(column.value_lengths()), 0)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(list_lengths(column))])
         found[name] = (numbers(values), offsets)
     return found
 

@@ -85,6 +85,8 @@ class Ring:
     keep: int = 8
     """Free slots that are kept; what a burst needed beyond them is given back to the system."""
     overwrite: bool = False
+    least: int = 0
+    """Bytes that a slot has room for at least: what the first, smaller chunks took can then be used again for whole ones."""
     made: int = 0
     """Slots made so far: how many were out at the same time, or had to grow."""
     _free: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -97,7 +99,7 @@ class Ring:
         memory = self._reused(nbytes)
         if memory is None:
             with self._on_gpu():
-                memory = _allocate(nbytes, self.pinned)
+                memory = _allocate(max(nbytes, self.least), self.pinned)
         if self.overwrite:
             return Slot(memory, memory)
         lease = np.frombuffer(memory.data, np.uint8)

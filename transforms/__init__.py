@@ -1,5 +1,6 @@
 """Transforms, each loaded on use: `from forebay import transforms as T`, then `T.FillNull([...])`."""
 
+import importlib
 from typing import Any
 
 from forebay.transforms import catalog
@@ -8,7 +9,11 @@ from forebay.transforms import catalog
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name not in catalog.MODULES:
         raise AttributeError(f"module {__name__!r} has no transform {name!r}")
-    return catalog.load(name)
+    found = catalog.load(name)
+    family = getattr(found, "family", "")
+    if family:  # what plans it, now and not when the first batch is waited for
+        importlib.import_module(f"forebay.transforms.fuse_{family}")
+    return found
 
 
 def __dir__() -> list[str]:

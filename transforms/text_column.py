@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 _NO_BYTES = np.zeros(0, np.uint8)
@@ -33,7 +32,11 @@ def text_column(like: pa.Array, offsets: NDArray[np.int64], data: pa.Buffer) -> 
 
 def validity(column: pa.Array) -> pa.Buffer | None:
     """The bitmap of a column's values that are not null, from the first bit on; None where none is null."""
-    return pc.is_valid(column).buffers()[1] if column.null_count else None
+    if not column.null_count:
+        return None
+    import pyarrow.compute as pc  # megabytes, which texts without nulls do without
+
+    return pc.is_valid(column).buffers()[1]
 
 
 def _large(type: pa.DataType) -> bool:

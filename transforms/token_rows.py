@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, UnknownNameError
-from forebay.formats.plain_numbers import numbers, valid
+from forebay.formats.plain_numbers import list_lengths, list_values, numbers
 
 _TOKENS = (pa.uint8(), pa.uint16(), pa.int16(), pa.int32(), pa.uint32(), pa.int64())
 
@@ -55,9 +55,8 @@ def ragged_values(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64
     """(tokens as int64, offsets (N + 1,) into them); a null row is an empty one."""
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
-    flat = np.ascontiguousarray(numbers(column.flatten()), np.int64)
-    lengths = np.where(valid(column), numbers(column.value_lengths()), 0).astype(np.int64)
-    return flat, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    flat = np.ascontiguousarray(numbers(list_values(column)), np.int64)
+    return flat, np.concatenate([np.zeros(1, np.int64), np.cumsum(list_lengths(column))])
 
 
 def _type(spec: Any, schema: pa.Schema, column: str) -> pa.DataType:

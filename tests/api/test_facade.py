@@ -29,6 +29,19 @@ def test_scanning_needs_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_who_asks_for_a_loader_and_for_data_does_not_wait_for_imports_with_the_first_batch() -> None:
+    loaded = "[one in sys.modules for one in ('forebay.loaders.feed_loader', 'pyarrow')]"
+    code = f"import sys, forebay; forebay.DataLoader; print({loaded}); forebay.scan; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[False, False]", "[True, True]"]
+
+
+def test_a_transform_brings_what_plans_it() -> None:
+    code = "import sys, forebay; forebay.transforms.ShiftTokens; print('forebay.transforms.fuse_tokens' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nope'"):
         forebay.Nope  # noqa: B018  # the look-up is the test

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.formats.plain_numbers import numbers, valid
+from forebay.formats.plain_numbers import distinct, list_lengths, list_values, numbers, valid
 
 KINDS = [pa.bool_(), pa.int8(), pa.uint16(), pa.int32(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()]
 
@@ -27,6 +27,23 @@ def test_numbers_and_validity_are_those_of_arrow_for_any_slice(kind, given):
     assert found[present].tolist() == [one for one in column.to_pylist() if one is not None]
     if pa.types.is_floating(kind):
         assert np.isnan(found[~present]).all()
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int32()), pa.large_list(pa.int16()), pa.list_(pa.int64(), 2)], ids=str)
+@given(given=st.data())
+def test_lists_have_the_lengths_and_the_values_of_arrow_for_any_slice(kind, given):
+    least, most = (2, 2) if pa.types.is_fixed_size_list(kind) else (0, 4)
+    one = st.lists(st.integers(0, 100), min_size=least, max_size=most)
+    drawn = given.draw(st.lists(st.none() | one if given.draw(st.booleans()) else one, max_size=20))
+    first = given.draw(st.integers(0, len(drawn)))
+    column = pa.array(drawn, kind).slice(first, given.draw(st.integers(0, len(drawn) - first)))
+    assert list_lengths(column).tolist() == [len(one or []) for one in column.to_pylist()]
+    assert list_values(column).to_pylist() == column.flatten().to_pylist()
+
+
+@given(st.lists(st.integers(-(2**62), 2**62)))
+def test_distinct_values_are_those_of_a_set(values):
+    assert distinct(np.array(values, np.int64)) == sorted(set(values))
 
 
 @pytest.mark.parametrize("kind", [pa.date32(), pa.time32("s"), pa.timestamp("us"), pa.duration("ns")], ids=str)

@@ -7,8 +7,9 @@ import pytest
 
 import forebay as fb
 from forebay import transforms as T
+from forebay.loaders import feed as feed_module
 from forebay.loaders.chunk import PART_BYTES
-from forebay.loaders.filling import fill_in_order
+from forebay.loaders.filling import Filler
 
 ROWS, WIDTH = 70, 64
 
@@ -53,6 +54,26 @@ def test_one_more_slot_than_threads_and_those_that_the_trainer_holds_are_made(da
     assert feed.ring.made <= 2 + 1 + 1
 
 
+def test_the_first_batch_waits_for_itself_alone_and_small_chunks_leave_no_slots_behind(data, monkeypatch):
+    monkeypatch.setattr(feed_module, "CHUNK_BYTES", 8 * WIDTH * 4)
+    loader = fb.DataLoader(fb.scan(data["arrow"]).select("wide"), batch_size=1, num_workers=2)
+    feed = loader._made()
+    assert [len(steps.sizes) for steps in feed._steps(0, 0)] == [1, 4, 8, 8, 8, 8, 8, 8, 8, 8, 1]
+    assert [steps.untils[0] for steps in feed._steps(0, 60)] == [61, 62, 66]
+    for _ in range(3):
+        assert sum(len(batch["wide"]) for batch in loader) == ROWS
+    assert feed.ring.made <= 1 + 2 and {len(one) for one in feed.ring._free} == {8 * WIDTH * 4}
+
+
+@pytest.mark.parametrize(
+    ("batches", "parts", "threads", "ahead"), [(16, 1, 2, 2), (16, 1, 1, 2), (1, 1, 2, 3), (1, 2, 2, 3)]
+)
+def test_a_thread_has_one_chunk_and_one_more_where_a_chunk_is_a_batch(data, batches, parts, threads, ahead):
+    feed = fb.DataLoader(fb.scan(data["arrow"]), batch_size=8, num_workers=threads)._made()
+    feed._batches_a_chunk, feed._parts = batches, parts
+    assert feed._ahead == ahead
+
+
 def test_a_bad_row_in_any_part_is_named(tmp_path):
     values = np.arange(40, dtype=np.int64).astype(object)
     values[29] = None
@@ -92,6 +113,6 @@ def test_a_closed_iteration_leaves_no_thread(data):
     feed = loader._made()
     feed._batches_a_chunk = 1
     with ThreadPoolExecutor(2) as pool:
-        filled = fill_in_order(pool, feed._makers[0], feed._chunks(0, 0, pool), threads=2, parts=2)
+        filled = Filler(pool, feed._makers[0], feed._chunks(0, 0, pool), ahead=3, parts=2).filled()
         assert next(filled)[1] == [8]
         filled.close()
