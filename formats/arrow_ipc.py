@@ -185,6 +185,8 @@ def _from_stream(file: Any, indices: range | None) -> Iterator[pa.RecordBatch]:
 
 
 def _has_footer(file: Any) -> bool:
-    head = bytes(file.read(len(_MAGIC)))
-    file.seek(0)
-    return head == _MAGIC
+    """Whether it is the file format, whole or cut short: the end tells it, which holds the footer and is needed next."""
+    size = file.size()
+    if size > 2 * len(_MAGIC) and bytes(file.read_at(len(_MAGIC), size - len(_MAGIC))) == _MAGIC:
+        return True
+    return bytes(file.read_at(len(_MAGIC), 0)) == _MAGIC

@@ -2,13 +2,14 @@
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from forebay.formats.errors import SpecError
-from forebay.formats.remote_memory import SpanMemory
+from forebay.formats.remote_memory import SHARED
 from forebay.formats.remote_ranges import Range
 from forebay.formats.retry import RetryPolicy, with_retries
 
@@ -71,7 +72,8 @@ class Fetcher:
     def __init__(self, options: RemoteOptions) -> None:
         self.options = options
         self.counts = FetchCounts()
-        self.memory = SpanMemory()
+        self.memory = SHARED
+        weakref.finalize(self, self.memory.spare).atexit = False
         self._pool = ThreadPoolExecutor(options.connections, thread_name_prefix="forebay-remote")
         # rivals have connections of their own: the late ones hold those of the pool
         self._rivals = ThreadPoolExecutor(max(1, options.connections // 4), thread_name_prefix="forebay-hedge")
@@ -94,6 +96,12 @@ class Fetcher:
             product = self._least_seconds * self._bandwidth
         most = 2 * options.connections * options.part_bytes
         return min(max(8 * options.part_bytes, int(4 * product)), most) if product else most
+
+    def count(self, nbytes: int) -> None:
+        """Something was asked for beside what was started here."""
+        with self._lock:
+            self.counts.requests += 1
+            self.counts.nbytes += nbytes
 
     def start(self, read: ReadInto, part: Range, target: memoryview) -> Future[None]:
         """Begin to fetch a part into `target`."""

@@ -12,14 +12,12 @@ import pyarrow as pa
 from forebay.formats.errors import CorruptError, StateError, StorageError
 from forebay.formats.remote_fetch import ShortReadError
 from forebay.formats.remote_memory import SpanMemory
-from forebay.formats.remote_object import RemoteObject
+from forebay.formats.remote_object import EDGE, RemoteObject
 from forebay.formats.remote_ranges import Range, coalesce, cut
 
 _FIRST_AHEAD = 64 << 10
 _MOST_AHEAD = 32 << 20
 _GROWTH = 4
-_EDGE = 64 << 10
-"""Bytes at both ends of an object that are kept once they were read: there stand magic bytes and footers."""
 _HEAD, _MAGIC = 8 << 10, 16
 """Bytes of the beginning that are fetched with the end, and how short a first read is that looks for magic bytes."""
 
@@ -135,7 +133,7 @@ class RemoteFile(io.RawIOBase):
             del self._held[passed]
             self._starts.remove(passed)
         span = self._landed(self._begin(at, upto))
-        if upto - at <= _EDGE and (at == 0 or upto == self._source.size):
+        if upto - at <= EDGE and (at == 0 or upto == self._source.size):
             self._source.edges[at] = span.data
         return span
 
@@ -189,7 +187,7 @@ class RemoteFile(io.RawIOBase):
 def _ends(size: int) -> list[Range]:
     """The beginning and the end of an object of that many bytes."""
     head = min(_HEAD, size)
-    return [one for one in ((0, head), (max(head, size - _EDGE), size)) if one[0] < one[1]]
+    return [one for one in ((0, head), (max(head, size - EDGE), size)) if one[0] < one[1]]
 
 
 def _replace(span: _Span, rivals: Sequence[tuple[Range, bytearray]], *, memory: SpanMemory) -> None:

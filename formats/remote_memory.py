@@ -1,7 +1,7 @@
 """Memory for what comes over the network, used again when the last view of it is gone.
 
 The system clears each page of fresh memory before a process gets it, which took more of the processor than receiving the
-bytes did (`python -m forebay.bench.remote`).
+bytes did (`python -m forebay.bench.remote`). All stores of a process share what is kept: the next data set finds it, too.
 """
 
 import mmap
@@ -62,6 +62,17 @@ class SpanMemory:
             self._settle()
             return sum(len(one) for one in self._free.values())
 
+    def spare(self) -> None:
+        """Nothing will be asked for soon: the system may have what is kept, if it needs it; until then it can be lent again."""
+        if not hasattr(mmap, "MADV_FREE") or not self._lock.acquire(blocking=False):
+            return  # called by a finalizer, perhaps in the very thread that holds the lock
+        try:
+            self._settle()
+            for one in self._free.values():
+                one.madvise(mmap.MADV_FREE)
+        finally:
+            self._lock.release()
+
     def _settle(self) -> None:
         while self._back:
             memory = self._back.popleft()
@@ -76,6 +87,10 @@ class SpanMemory:
             if capacity <= len(memory) <= capacity + capacity // 4:
                 return self._free.pop(key)
         return None
+
+
+SHARED = SpanMemory()
+"""That of this process."""
 
 
 def _rounded(nbytes: int) -> int:

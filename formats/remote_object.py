@@ -10,7 +10,11 @@ import pyarrow as pa
 from forebay.formats.errors import StateError
 from forebay.formats.remote_fetch import Fetcher
 from forebay.formats.remote_ranges import Range
+from forebay.formats.retry import with_retries
 from forebay.formats.s3_gets import NotServedError, ReplacedError
+
+EDGE = 64 << 10
+"""Bytes at both ends of an object that are kept once they were read: there stand magic bytes and footers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class RangeGets(Protocol):
 
     def read_into(self, path: str, part: Range, target: memoryview, *, etag: str) -> int: ...
 
+    def ending(self, path: str, nbytes: int) -> tuple[int, str, bytearray]: ...
+
 
 class RemoteObject:
     """One object of a store, at the version it had when it was first opened. Thread-safe; shared by its files.
@@ -71,14 +77,16 @@ class RemoteObject:
         *,
         gets: RangeGets | None = None,
     ) -> None:
+        """`open_handle` asks for the object's version; `gets` brings its end together with that."""
         self.path, self.fetcher, self._cache = path, fetcher, cache
+        self._looking = threading.Lock()
         self._open = open_handle
-        self._handle, self.version = open_handle()
+        self._handle: Any = None
+        self.edges: dict[int, pa.Buffer] = {}
+        self.version = self._opened(gets) or self._with_handle()
         # If-Match wants an etag, and a strong one
         self._gets = gets if self.version.mark.startswith('"') else None
-        self.edges: dict[int, pa.Buffer] = {}
         self.learned = Learned()
-        self._looking = threading.Lock()
         self._looks, self._last_look, self._seen = 0, 0, self.version
 
     @property
@@ -110,7 +118,10 @@ class RemoteObject:
             except ReplacedError as error:
                 raise self._replaced(self._open()[1]) from error
             except NotServedError:
-                pass  # pyarrow's client from here on
+                self._gets = None  # pyarrow's client from here on
+        with self._looking:
+            if self._handle is None:
+                self._with_handle()
         stream = self._handle.get_stream(part[0], part[1] - part[0])
         filled = 0
         while filled < len(target):
@@ -119,6 +130,22 @@ class RemoteObject:
                 break
             filled += count
         return filled
+
+    def _opened(self, gets: RangeGets | None) -> Version | None:
+        """The version as told with the object's end; None where pyarrow must be asked for it."""
+        if gets is None or not gets.serves or self.caches:  # what is cached is not fetched
+            return None
+        try:
+            size, etag, end = with_retries(lambda: gets.ending(self.path, EDGE), self.fetcher.options.retry)
+        except NotServedError:
+            return None
+        self.fetcher.count(len(end))
+        self.edges[size - len(end)] = pa.py_buffer(end)
+        return Version(size, etag)
+
+    def _with_handle(self) -> Version:
+        self._handle, version = self._open()
+        return version
 
     def cached(self, part: Range) -> pa.Buffer | None:
         return self._cache.get(self.version, self.path, part) if self._cache else None

@@ -12,7 +12,9 @@ import struct
 import sys
 import weakref
 from collections import deque
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -24,8 +26,8 @@ from forebay.formats.s3_signature import Keys, signed
 _CONNECT_SECONDS, _SILENT_SECONDS = 10, 30
 """How long a connection may take, and an answer may stand still."""
 _HEAD_BYTES, _MOST_HEAD = 16 << 10, 64 << 10
-_REPLACED, _MISSING, _PASSING = 412, 404, (408, 429, 500, 502, 503, 504)
-"""Statuses: If-Match does not hold, there is no such object, and those that may pass."""
+_REPLACED, _MISSING, _NO_RANGE, _PASSING = 412, 404, 416, (408, 429, 500, 502, 503, 504)
+"""Statuses: If-Match does not hold, there is no such object, nor such a range, and those that may pass."""
 
 
 class ReplacedError(Exception):
@@ -56,60 +58,101 @@ class S3Gets:
             NotServedError: the server does not answer as it should.
             OSError: it was not reached, broke off, or is overloaded.
         """
+        with self._asked(path, {"range": f"bytes={part[0]}-{part[1] - 1}", "if-match": etag}) as answer:
+            if answer.headers["etag"] != etag:  # a server that does not know If-Match
+                raise ReplacedError("the object has another etag")
+            return answer.into(target)
+
+    def ending(self, path: str, nbytes: int) -> tuple[int, str, bytearray]:
+        """(size, etag, last bytes, at most `nbytes`) of an object.
+
+        Raises:
+            NotServedError: the server does not answer as it should.
+            OSError: it was not reached, broke off, or is overloaded.
+        """
+        with self._asked(path, {"range": f"bytes=-{nbytes}"}) as answer:
+            size = answer.headers.get("content-range", "").rpartition("/")[2]
+            if not size.isdigit() or answer.length > nbytes:
+                raise NotServedError("the answer tells no size")
+            data = bytearray(answer.length)
+            if answer.into(memoryview(data)) < answer.length:
+                raise ConnectionResetError("the server broke off in its answer")
+            return int(size), answer.headers["etag"], data
+
+    @contextmanager
+    def _asked(self, path: str, wanted: dict[str, str]) -> Iterator["_Answer"]:
+        """The answer to a request, whose connection is used again if all of it was read."""
         url = "/" + quote(path, safe="/-_.~")
-        wanted = {"host": self._host, "range": f"bytes={part[0]}-{part[1] - 1}", "if-match": etag}
-        headers = signed(url, wanted, self._keys, region=self._region)
+        headers = signed(url, {"host": self._host, **wanted}, self._keys, region=self._region)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        connection, status, answer, begun = self._asked(f"GET {url} HTTP/1.1\r\n{lines}\r\n".encode())
-        whole = False
+        answer = self._answered(f"GET {url} HTTP/1.1\r\n{lines}\r\n".encode())
         try:
-            length = self._length(status, answer, begun, etag=etag)
-            filled = min(len(begun), length, len(target))
-            target[:filled] = begun[:filled]
-            stop = min(length, len(target))
-            # waits for all of it without coming back for every packet, and other threads run meanwhile
-            while filled < stop and (count := connection.recv_into(target[filled:stop], 0, socket.MSG_WAITALL)):
-                filled += count
-            whole = filled == length
-            return filled
+            self._judge(answer, of_a_version="if-match" in wanted)
+            yield answer
         except BlockingIOError as error:
             raise _silent() from error
         finally:
-            if whole:
-                self._idle.append(connection)
+            if answer.whole:
+                self._idle.append(answer.connection)
             else:
-                connection.close()
+                answer.connection.close()
 
-    def _length(self, status: int, answer: dict[str, str], begun: bytes, *, etag: str) -> int:
-        """Bytes of the body that was asked for."""
-        if status == _REPLACED:
+    def _judge(self, answer: "_Answer", *, of_a_version: bool) -> None:
+        # some look at the range first: it lies within the version that is wanted
+        if of_a_version and answer.status in (_REPLACED, _NO_RANGE):
             raise ReplacedError("the object has another etag")
-        if status == _MISSING:
+        if answer.status == _MISSING:
             raise FileNotFoundError("the server has no such object")
-        if status in _PASSING:
-            raise OSError(f"the server answers with status {status}")
-        length = answer.get("content-length", "")
-        if status != 206 or not length.isdigit() or "etag" not in answer:
-            self.serves = False
-            raise NotServedError(f"status {status}: {begun[:200]!r}")
-        if answer["etag"] != etag:  # a server that does not know If-Match
-            raise ReplacedError("the object has another etag")
-        return int(length)
+        if answer.status in _PASSING:
+            raise OSError(f"the server answers with status {answer.status}")
+        if answer.status != 206 or answer.length < 0 or not answer.headers.get("etag", "").startswith('"'):
+            self.serves = answer.status == _NO_RANGE  # an empty object, of which there is none
+            raise NotServedError(f"status {answer.status}: {answer.begun[:200]!r}")
 
-    def _asked(self, request: bytes) -> tuple[socket.socket, int, dict[str, str], bytes]:
-        """(connection, status, headers, the body's first bytes)."""
+    def _answered(self, request: bytes) -> "_Answer":
         with suppress(IndexError):
             connection = self._idle.pop()
             try:
-                return connection, *_answered(connection, request)
+                return _answer(connection, request)
             except OSError:  # the server has left a connection that nobody used: this one tells nothing
                 connection.close()
         connection = _connected(self._place)
         with ExitStack() as failed:
             failed.callback(connection.close)
-            found = _answered(connection, request)
+            found = _answer(connection, request)
             failed.pop_all()
-        return connection, *found
+        return found
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What came so far of one."""
+
+    connection: socket.socket
+    status: int
+    headers: dict[str, str]
+    """By their names in small letters."""
+    begun: bytes
+    """Of the body."""
+    whole: bool = False
+    """Whether all of it was read."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the body; -1 where it does not tell."""
+        told = self.headers.get("content-length", "")
+        return int(told) if told.isdigit() else -1
+
+    def into(self, target: memoryview) -> int:
+        """The body into memory; the bytes that came."""
+        stop = min(self.length, len(target))
+        filled = min(len(self.begun), stop)
+        target[:filled] = self.begun[:filled]
+        # waits for all of it without coming back for every packet, and other threads run meanwhile
+        while filled < stop and (count := self.connection.recv_into(target[filled:stop], 0, socket.MSG_WAITALL)):
+            filled += count
+        self.whole = filled == self.length
+        return filled
 
 
 def gets_of(files: Any) -> S3Gets | None:
@@ -162,7 +205,7 @@ def _connected(place: tuple[str, int]) -> socket.socket:
     return made
 
 
-def _answered(connection: socket.socket, request: bytes) -> tuple[int, dict[str, str], bytes]:
+def _answer(connection: socket.socket, request: bytes) -> _Answer:
     connection.sendall(request)
     data = bytearray()
     while (end := data.find(b"\r\n\r\n")) < 0:
@@ -178,4 +221,5 @@ def _answered(connection: socket.socket, request: bytes) -> tuple[int, dict[str,
     status = first.split(" ", 2)[1] if first.startswith("HTTP/1.") else ""
     if not status.isdigit():
         raise ConnectionResetError("what the server answers is no HTTP")
-    return int(status), {name.strip().lower(): value.strip() for name, _, value in pairs}, bytes(data[end + 4 :])
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return _Answer(connection, int(status), headers, bytes(data[end + 4 :]))

@@ -201,13 +201,16 @@ def open_source(
     """
     if isinstance(path, str) or hasattr(path, "__fspath__"):
         store, inner = store_for(path)
-        if store.is_directory(inner):
-            manifest = manifest_of(store, inner) if format in (None, "parquet", "arrow") else None
-            if manifest is not None:
-                paths = [f"{inner}/{one.name}" for one in manifest.shards]
-                return Source(store, paths, manifest.format, schema=schema, options=options, prepared=(inner, manifest))
-            if format == "images" or (format is None and _first_format(store, inner) == "images"):
-                return Source(store, [inner.rstrip("/")], "images", schema=schema, options=options)
+        prepared = format in (None, "parquet", "arrow")
+        # a store far away is asked for the manifest at once; a directory that has none costs a question more
+        prepared = prepared and ((not store.local and not known_format(inner)) or store.is_directory(inner))
+        manifest = manifest_of(store, inner) if prepared else None
+        if manifest is not None:
+            paths = [f"{inner}/{one.name}" for one in manifest.shards]
+            return Source(store, paths, manifest.format, schema=schema, options=options, prepared=(inner, manifest))
+        folder = format == "images" or (format is None and not known_format(inner))
+        if folder and store.is_directory(inner) and (format or _first_format(store, inner)) == "images":
+            return Source(store, [inner.rstrip("/")], "images", schema=schema, options=options)
     store, files = expand(path, wanted=lambda one: known_format(one) == format if format else known_format(one) != "")
     found = format or format_of(files[0])
     if format is None:

@@ -15,6 +15,7 @@ from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_ranges import CachedRanges
 from forebay.engine.cache_store import Cache
 from forebay.engine.dataset import Dataset, scan
+from forebay.formats import remote_reads
 from forebay.formats.errors import CorruptError, ForebayError, SourceError, SpecError, StateError, StorageError
 from forebay.formats.remote_fetch import RemoteOptions
 from forebay.formats.remote_reads import RemoteReads
@@ -94,7 +95,7 @@ def test_what_was_written_to_a_store_is_streamed_from_it(
 @pytest.mark.parametrize("format", ["parquet", "arrow"])
 @pytest.mark.parametrize("fault", ["fail_every", "cut_every", "slow_every"])
 def test_one_request_in_five_failing_cut_or_slow_loses_nothing(
-    server: S3Server, proxy: FaultProxy, prepared: dict[str, str], table: pa.Table, format: str, fault: str
+    server: S3Server, proxy: FaultProxy, prepared: dict[str, str], table: pa.Table, format: str, fault: str, client: str
 ) -> None:
     dataset = opened(server, prepared[format], proxy.port)
     proxy.faults.slow_seconds = 0.2
@@ -114,7 +115,7 @@ def test_a_laggard_gets_a_rival(server: S3Server, proxy: FaultProxy) -> None:
 
 
 def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(
-    server: S3Server, prepared: dict[str, str], table: pa.Table
+    server: S3Server, prepared: dict[str, str], table: pa.Table, client: str
 ) -> None:
     dataset = opened(server, prepared["parquet"], retry=RetryPolicy(first=0.05, longest=0.2, patience=30))
     batches = dataset.iter_batches(threads=1)
@@ -127,13 +128,15 @@ def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(
     assert pa.Table.from_batches(taken).equals(table)
 
 
-def test_a_store_that_stays_away_is_told_with_the_object(server: S3Server, prepared: dict[str, str]) -> None:
+def test_a_store_that_stays_away_is_told_with_the_object(
+    server: S3Server, prepared: dict[str, str], client: str
+) -> None:
     dataset = opened(server, prepared["parquet"], retry=RetryPolicy(first=0.05, longest=0.1, patience=0.3))
     batches = dataset.iter_batches(threads=1)
     next(batches)
     server.kill()
     try:
-        with pytest.raises(StorageError, match=r"prepared/parquet/.*NETWORK_CONNECTION"):
+        with pytest.raises(StorageError, match=r"prepared/parquet/.*(NETWORK_CONNECTION|Connection refused)"):
             list(batches)
     finally:
         server.start()
@@ -157,9 +160,23 @@ def test_credentials_in_a_url_are_not_shown(server: S3Server) -> None:
     assert SECRET not in str(raised.value)
 
 
+@pytest.fixture
+def through_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As stores are read that are not asked directly."""
+    monkeypatch.setattr(remote_reads, "gets_of", lambda files: None)
+
+
+@pytest.fixture(params=["direct", "pyarrow"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Which client asks."""
+    if request.param == "pyarrow":
+        request.getfixturevalue("through_pyarrow")
+    return str(request.param)
+
+
 @pytest.mark.parametrize("size", ["same", "smaller"])
-def test_an_object_replaced_in_mid_epoch_is_noticed(server: S3Server, size: str) -> None:
-    path, files = f"{BUCKET}/replaced-{size}.bin", server.files()
+def test_an_object_replaced_in_mid_epoch_is_noticed(server: S3Server, size: str, client: str) -> None:
+    path, files = f"{BUCKET}/replaced-{size}-{client}.bin", server.files()
 
     def put(data: bytes) -> None:
         with files.open_output_stream(path) as out:
@@ -368,7 +385,19 @@ def test_shards_that_cannot_be_kept_are_refused_and_local_ones_stay_where_they_a
         local.cache(holds="bytes")  # type: ignore[arg-type]  # refused
 
 
-def test_magic_bytes_and_footer_come_in_one_round_of_requests(server: S3Server, prepared: dict[str, str]) -> None:
+def test_the_end_of_an_object_comes_as_it_is_opened(server: S3Server, prepared: dict[str, str]) -> None:
+    (path, *_) = [one.path for one in Store(server.files(), False).list(f"{BUCKET}/{prepared['arrow']}")]
+    reads = RemoteReads(server.files(), RemoteOptions())
+    with reads.open(path) as file:
+        size, whole = file.size(), bytes(server.files().open_input_file(path).read())
+        assert bytes(file.read_at(500, size - 510)) == whole[-510:-10]
+        assert reads.fetcher.counts.requests == 1
+        assert bytes(file.read_at(6, 0)) == whole[:6]
+
+
+def test_magic_bytes_and_footer_come_in_one_round_of_requests(
+    server: S3Server, prepared: dict[str, str], through_pyarrow: None
+) -> None:
     reads = RemoteReads(server.files(), RemoteOptions())
     (path, *_) = [
         one.path

@@ -14,7 +14,7 @@ from support.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server, instal
 import forebay as fb
 from forebay.bench.delay_relay import DelayRelay
 from forebay.engine.dataset import Dataset
-from forebay.formats import arrow_ipc
+from forebay.formats import arrow_ipc, remote_reads
 from forebay.formats.errors import StateError
 from forebay.formats.remote_fetch import RemoteOptions
 from forebay.formats.remote_reads import RemoteReads
@@ -72,6 +72,14 @@ def proxy(server: S3Server) -> Iterator[FaultProxy]:
     made = FaultProxy(server.port)
     yield made
     made.stop()
+
+
+@pytest.fixture(params=["direct", "pyarrow"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which client asks."""
+    if request.param == "pyarrow":
+        monkeypatch.setattr(remote_reads, "gets_of", lambda files: None)
+    return str(request.param)
 
 
 def opened(server: S3Server, path: str, port: int | None = None, **options: Any) -> Dataset:
@@ -132,7 +140,7 @@ def test_ranks_fetch_their_lanes_only(server: S3Server, tokens: tuple[str, str])
 
 
 def test_an_epoch_resumed_with_nothing_cached_fetches_only_what_is_left(
-    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str]
+    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], client: str
 ) -> None:
     whole = rows_of(loader_over(opened(server, tokens[0])))
     first = loader_over(opened(server, tokens[0]))
@@ -152,7 +160,7 @@ def test_an_epoch_resumed_with_nothing_cached_fetches_only_what_is_left(
 
 @pytest.mark.parametrize("fault", ["fail_every", "cut_every", "slow_every"])
 def test_one_request_in_twenty_failing_cut_or_slow_loses_nothing(
-    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], fault: str
+    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], fault: str, client: str
 ) -> None:
     dataset = opened(server, tokens[0], proxy.port)
     proxy.faults.slow_seconds = 0.3
@@ -161,7 +169,9 @@ def test_one_request_in_twenty_failing_cut_or_slow_loses_nothing(
     assert proxy.faults.gets > 60
 
 
-def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(server: S3Server, tokens: tuple[str, str]) -> None:
+def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(
+    server: S3Server, tokens: tuple[str, str], client: str
+) -> None:
     loader = loader_over(opened(server, tokens[0]))
     batches = iter(loader)
     found = [next(batches)["tokens"][:, 0].tolist() for _ in range(3)]
@@ -173,7 +183,7 @@ def test_a_server_killed_and_restarted_in_mid_epoch_is_waited_for(server: S3Serv
     assert sorted(row for one in found for row in one) == list(range(ROWS))
 
 
-def test_a_shard_replaced_in_mid_epoch_stops_the_epoch(server: S3Server, tokens: tuple[str, str]) -> None:
+def test_a_shard_replaced_in_mid_epoch_stops_the_epoch(server: S3Server, tokens: tuple[str, str], client: str) -> None:
     files, path = server.files(), f"{BUCKET}/moving/0.arrow"
 
     def put(add: int) -> None:
@@ -195,16 +205,17 @@ def test_a_shard_replaced_in_mid_epoch_stops_the_epoch(server: S3Server, tokens:
 
 
 def test_connections_and_memory_stay_within_their_bounds(
-    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     from forebay.formats import remote_memory
 
     monkeypatch.setattr(remote_memory, "_LEAST", 1)
     dataset = opened(server, tokens[0], proxy.port, connections=3, part_bytes=STEP_ROWS * WIDTH * 4, hedge_after=0)
-    proxy.faults.most, proxy.faults.latency = 0, 0.005
-    assert len(rows_of(loader_over(dataset))) == ROWS
     remote = dataset.source.store.remote
     assert remote is not None
+    remote.fetcher.memory = remote_memory.SpanMemory()
+    proxy.faults.most, proxy.faults.latency = 0, 0.005
+    assert len(rows_of(loader_over(dataset))) == ROWS
     # looks at versions are beside those: one at a time for each of three objects, and eight layouts at most
     assert proxy.faults.most <= 3 + 3 + 8
     window, step = 800 * WIDTH * 4, STEP_ROWS * WIDTH * 4
