@@ -10,9 +10,10 @@ import pyarrow.ipc
 from forebay.formats.errors import CorruptError, DataError, ForebayError
 from forebay.formats.fragment import Fragment
 from forebay.formats.ipc_header import read_header
-from forebay.formats.ipc_rows import ROWS_ALIGNED, BatchPlaces, batch_places, fixed_bits
+from forebay.formats.ipc_rows import ROWS_ALIGNED, BatchPlaces, batch_places, fixed_bits, supposed_places
 from forebay.formats.reader import Layout, ReadRequest
-from forebay.formats.remote_layout import arrow_ranges
+from forebay.formats.remote_layout import Block, arrow_blocks, arrow_ranges
+from forebay.formats.remote_ranges import Range
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
 
@@ -24,6 +25,7 @@ takes a little of many fragments does not wait for all of each (`python -m foreb
 
 _HEADER_BYTES = 4 << 10
 """Bytes that are fetched for the header of a record batch, which takes about a hundred for each column."""
+_FOOTER = ("footer",)
 _HEADERS_AT_ONCE = 16
 """Neighbours whose headers are fetched side by side: whoever reads one of them will read others."""
 
@@ -62,7 +64,7 @@ class ArrowReader:
     def rows_a_step(self, store: Store, fragment: Fragment, request: ReadRequest) -> int:
         """See `RowRanges`."""
         names, widths = request.schema.names, [fixed_bits(one.type) for one in request.schema]
-        if store.local or not all(widths) or not widths or _places(store, fragment, names) is None:
+        if store.local or not all(widths) or not widths or _places(store, fragment, names)[0] is None:
             return 0
         return max(1, 8 * STEP_BYTES // (sum(widths) * ROWS_ALIGNED)) * ROWS_ALIGNED
 
@@ -71,7 +73,7 @@ class ArrowReader:
     ) -> Iterator[pa.RecordBatch]:
         """See `RowRanges`."""
         first, stop, names = *rows, request.schema.names
-        places = _places(store, fragment, names)
+        places, header = _places(store, fragment, names)
         if places is None:
             for whole in self.read(store, fragment, request):
                 yield whole.slice(first, stop - first)
@@ -81,7 +83,10 @@ class ArrowReader:
                 f"{fragment.path}: record batch {fragment.start} has {places.rows} rows, which is not what was found when the "
                 f"data set was opened ({fragment.rows}); the file is not the one that the manifest names"
             )
-        file = store.open_ranges(fragment.path, places.ranges(first, stop))
+        file = store.open_ranges(fragment.path, [*header, *places.ranges(first, stop)])
+        if header and not _confirmed(store, file, fragment, names=names, places=places):
+            yield from self.read_rows(store, fragment, request, rows)
+            return
         yield conform(places.read(file, first, stop), request.schema, path=fragment.path, fill_missing=False)
 
     def open_batches(self, store: Store, path: str) -> list[pa.RecordBatch]:
@@ -100,12 +105,39 @@ def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
     return schema, [batch.num_rows for batch in _batches(store, path, None, None)]
 
 
-def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> BatchPlaces | None:
-    """Where the columns of a fragment lie, if some of its rows can be fetched without the others."""
-    found: BatchPlaces | None = store.learned(fragment.path).get(
-        ("places", fragment.start, *names), lambda: _places_found(store, fragment, names)
-    )
-    return found
+def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> tuple[BatchPlaces | None, list[Range]]:
+    """Where the columns of a fragment lie, if some of its rows can be fetched without the others; and its header, where that
+    is only supposed and to be fetched with the first rows, rather than before them."""
+    path, learned = fragment.path, store.learned(fragment.path)
+    key = ("places", fragment.start, *names)
+    # what is kept of an object is known by its bytes: with a header once and without it later, it would not be found
+    if not learned.knows(key) and store.remote is not None and store.remote.cache is None:
+        schema, blocks = learned.get(_FOOTER, lambda: {_FOOTER: _footer(store, path)})
+        block = blocks[fragment.start] if fragment.start < len(blocks) else None
+        places = supposed_places(block, fragment.rows or 0, schema=schema, names=names) if block else None
+        if block and places:
+            return places, [(block.start, block.body)]
+    return learned.get(key, lambda: _places_found(store, fragment, names)), []
+
+
+def _confirmed(store: Store, file: Any, fragment: Fragment, *, names: Sequence[str], places: BatchPlaces) -> bool:
+    """Whether a fragment's header, which `file` has fetched, says what was supposed."""
+    learned = store.learned(fragment.path)
+    schema, blocks = learned.get(_FOOTER, dict)
+    told = batch_places(file, blocks[fragment.start].start, fragment.path, schema=schema, names=names)
+    learned.tell(("places", fragment.start, *names), told)
+    return told == places
+
+
+def _footer(store: Store, path: str) -> tuple[pa.Schema, list[Block]]:
+    """Schema and record batches, as the footer tells; none of a file without one."""
+    try:
+        file = store.open_input(path)
+        return (pa.ipc.open_file(file).schema, arrow_blocks(file, path)) if _has_footer(file) else (pa.schema([]), [])
+    except ForebayError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptError(f"{path}: not a whole Arrow IPC file: {error}") from error
 
 
 def _places_found(store: Store, fragment: Fragment, names: Sequence[str]) -> dict[Any, BatchPlaces | None]:

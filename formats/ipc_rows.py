@@ -11,10 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from forebay.formats.ipc_header import Header, read_header
+from forebay.formats.remote_layout import Block
 from forebay.formats.remote_ranges import Range
 
 ROWS_ALIGNED = 8
 """Rows are taken from multiples of this on: there bitmaps have whole bytes."""
+_PADDINGS = (8, 64)
+"""What writers fill up buffers to multiples of: Arrow's own take the first, unless they are told to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,22 @@ def batch_places(
     header = read_header(file, start, path)
     found = None if header.compressed else dict(_columns(schema, header, names))
     return None if found is None or set(found) != set(names) else BatchPlaces(header.rows, found)
+
+
+def supposed_places(block: Block, rows: int, *, schema: pa.Schema, names: Sequence[str]) -> BatchPlaces | None:
+    """Where the columns `names` of a record batch of `rows` rows would be if nothing in it is null or compressed; None where
+    its length tells that it is otherwise, or columns vary in length. The header has to be looked at before rows are used."""
+    bits = [fixed_bits(one.type) for one in schema]
+    if not all(bits):
+        return None
+    for padding in _PADDINGS:
+        lengths = [-(-rows * one // 8 // padding) * padding for one in bits]
+        if sum(lengths) == block.stop - block.body:
+            starts = [block.body + sum(lengths[:at]) for at in range(len(lengths))]
+            columns = zip(schema, bits, starts, strict=True)
+            found = {field.name: ColumnPlace(field.type, wide, at, None) for field, wide, at in columns}
+            return BatchPlaces(rows, {name: one for name, one in found.items() if name in names})
+    return None
 
 
 def _columns(schema: pa.Schema, header: Header, names: Sequence[str]) -> Iterator[tuple[str, ColumnPlace]]:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -35,8 +35,25 @@ def parquet_ranges(metadata: "pq.FileMetaData", groups: Sequence[int], columns: 
     return found
 
 
+class Block(NamedTuple):
+    """Where a record batch lies: its header, then its body."""
+
+    start: int
+    body: int
+    stop: int
+
+
 def arrow_ranges(file: pa.NativeFile, path: str) -> list[Range]:
     """The bytes of each record batch of an Arrow IPC file.
+
+    Raises:
+        CorruptError: the end of the file is not that of one.
+    """
+    return [(one.start, one.stop) for one in arrow_blocks(file, path)]
+
+
+def arrow_blocks(file: pa.NativeFile, path: str) -> list[Block]:
+    """The record batches of an Arrow IPC file.
 
     Raises:
         CorruptError: the end of the file is not that of one.
@@ -51,7 +68,7 @@ def arrow_ranges(file: pa.NativeFile, path: str) -> list[Range]:
     return _blocks(bytes(file.read_at(length, size - 10 - length)), path)
 
 
-def _blocks(footer: bytes, path: str) -> list[Range]:
+def _blocks(footer: bytes, path: str) -> list[Block]:
     # a flatbuffer: the root's offset, a table whose vtable gives the place of each field, a vector of structs
     try:
         (table,) = struct.unpack_from("<I", footer, 0)
@@ -66,4 +83,4 @@ def _blocks(footer: bytes, path: str) -> list[Range]:
         found = [_BLOCK.unpack_from(footer, vector + 4 + at * _BLOCK.size) for at in range(count)]
     except struct.error as error:
         raise CorruptError(f"{path}: the footer of this Arrow IPC file does not parse: {error}") from error
-    return [(offset, offset + metadata + body) for offset, metadata, body in found]
+    return [Block(offset, offset + metadata, offset + metadata + body) for offset, metadata, body in found]

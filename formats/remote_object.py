@@ -40,6 +40,14 @@ class Learned:
                     self._found.update(find())
         return self._found[key]
 
+    def knows(self, key: Any) -> bool:
+        return key in self._found
+
+    def tell(self, key: Any, found: Any) -> None:
+        """What was found out without being looked for."""
+        with self._lock:
+            self._found[key] = found
+
 
 class RangeCache(Protocol):
     """Where ranges of remote objects are kept on the local disk."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.formats.ipc_rows import BatchPlaces, batch_places, fixed_bits
-from forebay.formats.remote_layout import arrow_ranges
+from forebay.formats.ipc_rows import BatchPlaces, batch_places, fixed_bits, supposed_places
+from forebay.formats.remote_layout import arrow_blocks, arrow_ranges
 
 ROWS = 83
 TENSOR = pa.fixed_shape_tensor(pa.int32(), (2, 3))
@@ -95,3 +95,29 @@ def test_nulls_within_lists_are_left_to_arrow(tmp_path: Path) -> None:
     with pa.ipc.new_file(path, one.schema) as writer:
         writer.write_batch(one)
     assert places_in(path, ["pair"]) is None
+
+
+def supposed_in(path: str, rows: int, names: list[str]) -> BatchPlaces | None:
+    block = arrow_blocks(pa.OSFile(path), path)[-1]
+    return supposed_places(block, rows, schema=pa.ipc.open_file(path).schema, names=names)
+
+
+@given(rows=st.integers(0, 200), names=st.sets(st.sampled_from(["tensor", "when", "fixed", "x", "bits"]), min_size=1))
+def test_places_are_supposed_as_the_header_tells_them(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, names: set[str]
+) -> None:
+    whole = batch().append_column("bits", pa.array([at % 3 == 0 for at in range(ROWS)]))
+    one = pa.concat_batches([whole] * 3).slice(0, rows).select([name for name in whole.schema.names if name in names])
+    path = str(tmp_path_factory.mktemp("supposed") / "x.arrow")
+    with pa.ipc.new_file(path, one.schema) as writer:
+        writer.write_batch(pa.concat_batches([one]))
+    assert supposed_in(path, rows, one.schema.names) == places_in(path, one.schema.names)
+    assert supposed_in(path, rows + 100, one.schema.names) is None
+
+
+@pytest.mark.parametrize("names", [["x", "nulls"], ["x", "text"]])
+def test_nothing_is_supposed_where_rows_are_null_or_vary_in_length(tmp_path: Path, names: list[str]) -> None:
+    path = str(tmp_path / "x.arrow")
+    with pa.ipc.new_file(path, batch().select(names).schema) as writer:
+        writer.write_batch(batch().select(names))
+    assert supposed_in(path, ROWS, ["x"]) is None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from forebay.bench.delay_relay import DelayRelay
 from forebay.engine.dataset import Dataset
 from forebay.formats import arrow_ipc, remote_reads
 from forebay.formats.errors import StateError
+from forebay.formats.ipc_rows import BatchPlaces, supposed_places
 from forebay.formats.remote_fetch import RemoteOptions
+from forebay.formats.remote_layout import Block
 from forebay.formats.remote_reads import RemoteReads
 from forebay.formats.retry import RetryPolicy
 from forebay.formats.store import Store
@@ -101,6 +104,19 @@ def rows_of(loader: Any) -> list[int]:
 
 def fetched(dataset: Dataset) -> int:
     return dataset.source.store.remote.fetcher.counts.nbytes  # type: ignore[union-attr]  # it is a remote store
+
+
+def test_rows_are_right_where_a_file_is_not_as_its_footer_lets_suppose(
+    server: S3Server, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(block: Block, rows: int, **given: Any) -> BatchPlaces | None:
+        found = supposed_places(block, rows, **given)
+        moved = {name: replace(one, data=one.data + 256) for name, one in found.columns.items()} if found else {}
+        return BatchPlaces(rows, moved) if found else None
+
+    monkeypatch.setattr(arrow_ipc, "supposed_places", wrong)
+    dataset = opened(server, tokens[0])
+    assert rows_of(loader_over(dataset)) == rows_of(loader_over(fb.scan(tokens[1]).select("tokens")))
 
 
 @pytest.mark.parametrize("shuffle", ["window", False])
