@@ -121,7 +121,7 @@ def _fault(path: str, key: str) -> str:
     except CorruptError as error:
         return str(error)
     if unit is not None and not (unit.info.key == key and unit.intact()):
-        return f"{path}: its bytes do not hash to {unit.info.checksum}"
+        return f"{path}: its bytes do not hash to their checksums"
     return ""
 
 

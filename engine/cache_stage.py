@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from forebay.engine.cache_compute import bytes_of_a_row, compute_unit
-from forebay.engine.cache_fill import fill
+from forebay.engine.cache_guard import RowGuard
 from forebay.engine.cache_key import unit_key
+from forebay.engine.cache_opened import OpenedUnits
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_store import Cache
 from forebay.engine.fingerprint import fingerprint
@@ -102,8 +103,17 @@ class CachedSource:
         return self.unit(first).nbytes / rows[first] * sum(rows) * _SPARE <= self.options.limit_bytes
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
-        """The units of one file, mapped; the first call computes what is missing of all files, in all threads."""
-        return [self._all[at] for at in self._of_path[path]]
+        """The units of one file, mapped; the first call computes what is missing of all files, in all threads. Of wide rows
+        not all was looked at yet: ask `guard` before they are read."""
+        return [self._opened.batches[at] for at in self._of_path[path]]
+
+    def guard(self, ordinal: int) -> RowGuard | None:
+        """What is to be asked before a row of `open_batches` is read; None where all of the fragment was looked at."""
+        return self._opened.guards.get(ordinal)
+
+    def rebuilt(self, ordinal: int) -> pa.RecordBatch:
+        """A fragment of which the guard found a row that is wrong."""
+        return self._opened.rebuilt(ordinal)
 
     def identity(self) -> dict[str, Any]:
         return {"cached": self.original.identity(), "prefix": self.prefix.fingerprint()}
@@ -160,15 +170,8 @@ class CachedSource:
         return found
 
     @cached_property
-    def _all(self) -> list[pa.RecordBatch]:
-        fragments, keys = self.original.fragments(), self.keys
-        return fill(
-            self.unit,
-            len(keys),
-            busy=lambda at: self.cache.busy(keys[at]),
-            local=self.store.local,
-            nbytes=lambda at: fragments[at].nbytes,
-        )
+    def _opened(self) -> OpenedUnits:
+        return OpenedUnits.of(self.cache, self.keys, self.unit, self.original)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("original", "prefix", "options", "stands_for")}

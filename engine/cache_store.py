@@ -1,12 +1,10 @@
 """The cache: results of fragments on disk, mapped into memory, bounded in bytes, shared by the processes of a node."""
 
-import errno
 import os
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -15,13 +13,14 @@ import pyarrow as pa
 from forebay.engine.cache_counters import Counters, Counts
 from forebay.engine.cache_eviction import Future
 from forebay.engine.cache_files import CacheFiles
+from forebay.engine.cache_guard import RowGuard, guarded
+from forebay.engine.cache_opener import UnitOpener
 from forebay.engine.cache_options import CacheOptions
 from forebay.engine.cache_publish import Publisher
 from forebay.engine.cache_trust import Trust
-from forebay.engine.cache_unit import Unit, UnitSink, open_unit, write_batches
+from forebay.engine.cache_unit import Unit, UnitSink, write_batches
 from forebay.engine.cache_write_behind import WriteBehind
 from forebay.engine.file_lock import exclusive, held_elsewhere
-from forebay.formats.errors import CorruptError, StorageError
 
 
 class Cache:
@@ -39,6 +38,7 @@ class Cache:
         self._publisher = Publisher(self.files, self._counters, label=label, limit=self.options.limit_bytes)
         self._trust = Trust()
         self._behind = WriteBehind(self._publisher, self._trust)
+        self._opener = UnitOpener(self.files, self._counters, self._behind, label)
         weakref.finalize(self, self._counters.flush)
 
     @property
@@ -58,14 +58,31 @@ class Cache:
 
     def get(self, key: str) -> Unit | None:
         """The unit, leased for as long as any part of it is held; None if there is none or its bytes were bad."""
-        unit = self._open(key)
-        self._publisher.used(key)
+        unit = self._opener.open(key, self._trust.intact)
         if unit is None:
+            self._publisher.used(key)
             self._counters.count(self.label, misses=1)
             return None
-        self._counters.count(self.label, hits=1, hit_bytes=unit.info.nbytes)
-        self.files.touch(key, time.time_ns())
+        self._used(key, unit)
         return unit
+
+    def get_guarded(self, key: str) -> tuple[list[pa.RecordBatch], RowGuard | None] | None:
+        """The unit's batches, and what is to be asked before a row of theirs is read, where not all was looked at.
+
+        None where there is none or its bytes were bad: ask `get_or_compute`, also for a unit whose guard finds a bad row.
+        """
+        found: list[tuple[list[pa.RecordBatch], RowGuard | None]] = []
+
+        def right(unit: Unit) -> bool:
+            made = guarded(unit, self._trust.of(unit))
+            found.extend([made] if made else [])
+            return made is not None
+
+        unit = self._opener.open(key, right)
+        if unit is None:
+            return None
+        self._used(key, unit)
+        return found[0] if found else (unit.batches(), None)
 
     def get_bytes(self, key: str) -> pa.Buffer | None:
         """Bytes that `put_bytes` kept."""
@@ -108,7 +125,7 @@ class Cache:
             return unit.batches()
         with ExitStack() as held:
             mine = self._lock_computing(held, key) if self.writable else False
-            unit = self._open(key)  # another may have finished it while this one waited
+            unit = self._opener.open(key, self._trust.intact)  # another may have finished it while this one waited
             if unit:
                 return unit.batches()
             made = list(compute())
@@ -142,34 +159,7 @@ class Cache:
             self._publisher.refused(error)
             return False
 
-    def _open(self, key: str) -> Unit | None:
-        coming = self._behind.coming(key)
-        if coming is not None:
-            return coming
-        path = self.files.unit(key)
-        try:
-            unit = open_unit(path)
-            if unit is None or (unit.info.key == key and self._trust.intact(path, unit)):
-                return unit
-            raise CorruptError(f"{path}: its bytes do not hash to {unit.info.checksum}, or it is another's unit")
-        except CorruptError as error:
-            self._drop_bad(path, error)
-        except PermissionError as error:
-            _warn(f"cache unit cannot be read ({error}); its result is computed instead")
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise StorageError(
-                    f"{path}: too many open files; each cache unit in use holds one: raise the limit (ulimit -n)"
-                ) from error
-            raise StorageError(f"{path}: {error.strerror}") from error
-        return None
-
-    def _drop_bad(self, path: str, error: CorruptError) -> None:
-        self._counters.count(self.label, bad=1)
-        _warn(f"{error}; the unit is dropped and built anew (check the disk if this comes again)")
-        with suppress(OSError):  # gone already, or in a read-only directory: then each read computes instead
-            os.unlink(path)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
+    def _used(self, key: str, unit: Unit) -> None:
+        self._publisher.used(key)
+        self._counters.count(self.label, hits=1, hit_bytes=unit.info.nbytes)
+        self.files.touch(key, time.time_ns())

@@ -1,9 +1,10 @@
-"""Which units this process has hashed, or written itself: all of a unit is hashed on its first touch, and once."""
+"""What this process knows of units: what it wrote itself, and which blocks of the others it has hashed, each of them once."""
 
 import os
 import threading
 
-from forebay.engine.cache_unit import Unit
+from forebay.engine.cache_blocks import BlockCheck
+from forebay.engine.cache_unit import Unit, mark_of
 
 
 class Trust:
@@ -11,28 +12,23 @@ class Trust:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: set[tuple[int, int, int]] = set()
+        self._written: set[tuple[int, int, int]] = set()
+        self._known: dict[tuple[int, int, int], BlockCheck] = {}
 
     def add(self, stat: os.stat_result) -> None:
         """The bytes of this file are right."""
         with self._lock:
-            self._known.add(_mark(stat))
+            self._written.add(mark_of(stat))
 
-    def intact(self, path: str, unit: Unit) -> bool:
-        """Whether the unit's bytes hash to its checksum; looked at only when this process has not yet."""
-        try:
-            stat = os.stat(path)
-        except FileNotFoundError:
-            return unit.intact()
+    def of(self, unit: Unit) -> BlockCheck:
+        """What is known of a unit's blocks, by whatever mapping of the file they were looked at."""
         with self._lock:
-            known = _mark(stat) in self._known
-        if known:
-            return True
-        if not unit.intact():
-            return False
-        self.add(stat)
-        return True
+            check = self._known.setdefault(unit.mark, unit.check)
+            if unit.mark in self._written:
+                check.trust()
+            return check
 
-
-def _mark(stat: os.stat_result) -> tuple[int, int, int]:
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def intact(self, unit: Unit) -> bool:
+        """Whether the unit's bytes hash to their checksums; what this process knows is not looked at again."""
+        check = self.of(unit)
+        return check.done or check.right(memoryview(unit.payload), range(check.blocks))

@@ -1,9 +1,10 @@
-"""A unit of the cache on disk: an Arrow IPC file, then a trailer that says what it is and what its bytes hash to.
+"""A unit of the cache on disk: an Arrow IPC file, then what its bytes hash to, and a trailer that says what it is.
 
-    [Arrow IPC file, or plain bytes] [trailer, JSON] [length of the trailer, uint32] [magic, 8 bytes]
+    [Arrow IPC file, or plain bytes] [checksum of each block] [trailer, JSON] [its length, uint32] [seal, uint64] [magic, 8 bytes]
 
-One file, so that a rename publishes bytes and checksum together. The payload comes first, so it keeps Arrow's alignment
-when the file is mapped.
+One file, so that a rename publishes bytes and checksums together. The payload comes first, so it keeps Arrow's alignment
+when the file is mapped. The seal is the trailer's checksum, and the trailer has that
+of the blocks' checksums: these are looked at whenever a unit is opened.
 """
 
 import json
@@ -17,14 +18,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.ipc
+import xxhash
 
+from forebay.engine.cache_blocks import SUM_BYTES, BlockCheck, BlockSums, blocks_of
 from forebay.engine.file_lock import share
 from forebay.formats.checksum import Checksum
 from forebay.formats.errors import CorruptError
 
-MAGIC = b"FBUNIT1\n"
-_END = struct.Struct("<I8s")
+MAGIC = b"FBUNIT2\n"
+_END = struct.Struct("<IQ8s")
 _LONGEST_TRAILER = 1 << 16
+_BULK_BYTES = 1 << 20
+"""Least bytes of a write that is told in the trailer, and so of what can be looked at row by row."""
+_MOST_BULKS = 64
 
 Compression = Literal["lz4"] | None
 
@@ -39,7 +45,9 @@ class UnitInfo:
     nbytes: int
     """Length of the payload."""
     checksum: str
-    """Of the payload; see `forebay.formats.checksum`."""
+    """Of the checksums of its blocks; see `cache_blocks`."""
+    bulks: list[list[int]]
+    """(first, one past the last) byte of parts of the payload that hold nothing but values of a column."""
     label: str
     """What it belongs to, for people: a data set and its transforms."""
     created_ns: int
@@ -55,12 +63,14 @@ class Unit:
 
     payload: pa.Buffer
     info: UnitInfo
+    check: BlockCheck
+    """What of the payload was looked at since it was mapped; see `Trust` for what this process knows of the file."""
+    mark: tuple[int, int, int]
+    """The file: inode, time and size."""
 
     def intact(self) -> bool:
-        """Whether the payload still hashes to its checksum. Reads all of it."""
-        found = Checksum()
-        found.update(self.payload)
-        return found.text() == self.info.checksum
+        """Whether the payload still hashes to its checksums. Reads all of it that was not looked at."""
+        return self.check.done or self.check.right(memoryview(self.payload), range(self.check.blocks))
 
     def batches(self) -> list[pa.RecordBatch]:
         """The record batches: views of the mapping where they were stored raw."""
@@ -102,22 +112,40 @@ def map_unit(descriptor: int, path: str) -> Unit:
     """
     # the mapping duplicates the descriptor, and a lock of flock belongs to both: it ends when the mapping is freed
     whole = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-    info = _trailer(whole, path)
-    return Unit(whole.slice(0, info.nbytes), info)
+    info, table = _trailer(whole, path)
+    return Unit(whole.slice(0, info.nbytes), info, BlockCheck(table, info.nbytes), mark_of(os.fstat(descriptor)))
 
 
-def _trailer(whole: pa.Buffer, path: str) -> UnitInfo:
-    length, magic = _END.unpack(whole.slice(whole.size - _END.size).to_pybytes())
+def mark_of(stat: os.stat_result) -> tuple[int, int, int]:
+    """What says that a file is still the same."""
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _trailer(whole: pa.Buffer, path: str) -> tuple[UnitInfo, bytes]:
+    """The trailer, and the checksums of the blocks."""
+    length, seal, magic = _END.unpack(whole.slice(whole.size - _END.size).to_pybytes())
     start = whole.size - _END.size - length
     if magic != MAGIC or length > _LONGEST_TRAILER or start < 0:
         raise CorruptError(f"{path}: not a cache unit, or cut short: its last bytes are not the magic of one")
+    text = whole.slice(start, length).to_pybytes()
     try:
-        info = UnitInfo(**json.loads(whole.slice(start, length).to_pybytes()))
+        if xxhash.xxh3_64_intdigest(text) != seal:
+            raise ValueError("it does not hash to its seal")
+        info = UnitInfo(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise CorruptError(f"{path}: the trailer of this cache unit does not parse: {error}") from error
-    if info.nbytes != start:
-        raise CorruptError(f"{path}: holds {start} bytes, its trailer says {info.nbytes}")
-    return info
+    if info.nbytes + SUM_BYTES * blocks_of(info.nbytes) != start:
+        raise CorruptError(f"{path}: holds {start} bytes, its trailer says {info.nbytes} and the checksums of these")
+    table = whole.slice(info.nbytes, start - info.nbytes).to_pybytes()
+    if _checksum(table) != info.checksum:
+        raise CorruptError(f"{path}: the checksums of this cache unit do not hash to {info.checksum}")
+    return info, table
+
+
+def _checksum(table: bytes) -> str:
+    found = Checksum()
+    found.update(table)
+    return found.text()
 
 
 class UnitSink:
@@ -125,16 +153,21 @@ class UnitSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._checksum = Checksum()
+        self._sums = BlockSums()
+        self._bulks: list[list[int]] = []
+        self.packed = False
+        """Whether bytes are compressed: then nothing can be read before all is looked at."""
         self.closed = False
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        self._checksum.update(view)
+        if len(view) >= _BULK_BYTES and not self.packed and len(self._bulks) < _MOST_BULKS:
+            self._bulks.append([self._sums.nbytes, self._sums.nbytes + len(view)])
+        self._sums.update(view)
         return self._write_all(view)
 
     def tell(self) -> int:
-        return self._checksum.nbytes
+        return self._sums.nbytes
 
     def flush(self) -> None: ...
 
@@ -142,16 +175,19 @@ class UnitSink:
 
     def finish(self, key: str, kind: Literal["arrow", "bytes"], label: str) -> UnitInfo:
         """Write the trailer. The bytes are the system's then, not yet on the disk."""
+        table = self._sums.table()
         info = UnitInfo(
             key=key,
             kind=kind,
-            nbytes=self._checksum.nbytes,
-            checksum=self._checksum.text(),
+            nbytes=self._sums.nbytes,
+            checksum=_checksum(table),
+            bulks=self._bulks,
             label=label,
             created_ns=time.time_ns(),
         )
         text = json.dumps({name: getattr(info, name) for name in UnitInfo.__dataclass_fields__}).encode()
-        self._write_all(memoryview(text + _END.pack(len(text), MAGIC)))
+        end = _END.pack(len(text), xxhash.xxh3_64_intdigest(text), MAGIC)
+        self._write_all(memoryview(table + text + end))
         return info
 
     def _write_all(self, view: memoryview) -> int:
@@ -169,6 +205,7 @@ def write_batches(
     Raises:
         OSError: no space, no permission.
     """
+    sink.packed = compression is not None
     options = pa.ipc.IpcWriteOptions(compression=compression)
     file = pa.PythonFile(sink, mode="w")
     with pa.ipc.new_file(file, schema, options=options) as writer:

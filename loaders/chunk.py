@@ -14,10 +14,10 @@ from forebay.loaders.columns_out import list_of_numbers, text_lists, textual
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Filled
 from forebay.loaders.member import Member
-from forebay.loaders.piece import RowStore
 from forebay.loaders.ragged import lists_of
 from forebay.loaders.ring import Ring, padded, slot_bytes
-from forebay.loaders.stage_writer import StageWriter, scattered
+from forebay.loaders.stage_writer import scattered
+from forebay.loaders.work import Stretch, Work
 from forebay.transforms.batch_mix import BatchTransform
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.transform import Rows
@@ -31,22 +31,6 @@ _TOKENIZED_BYTES = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Rows of a chunk that come from one pass over one data set."""
-
-    writer: StageWriter
-    store: RowStore
-    scheduled: Any
-    seed: int
-    epoch: int
-    """What random transforms draw for."""
-    positions: NDArray[np.int64]
-    """(n,) positions of the pass."""
-    places: NDArray[np.int64] | None
-    """(n,) their rows in the chunk; None: all of it, in order."""
-
-
-@dataclass(frozen=True, slots=True)
 class Chunk:
     """Some consecutive batches of this rank."""
 
@@ -56,6 +40,10 @@ class Chunk:
     untils: list[int]
     """Position of the epoch after each."""
     work: list[Work]
+    stretch: Stretch | None = None
+    """The stretch that its rows are a part of; None where it is not filled in parts."""
+    first: int = 0
+    """Which row of the stretch is its first."""
 
     @property
     def rows(self) -> int:
@@ -118,6 +106,10 @@ class ChunkMaker:
 
     def write_rows(self, chunk: Chunk, room: Room, first: int, stop: int) -> None:
         """Write some rows of a chunk of one data set, in one of its `parts`."""
+        stretch = chunk.stretch
+        if stretch is not None and stretch.ready():
+            stretch.write(room.arrays, chunk.first + first, chunk.first + stop, first)
+            return
         here, work = slice(first, stop), chunk.work[0]
         arrays = {name: one[here] for name, one in room.arrays.items()}
         some = replace(chunk, work=[replace(work, positions=work.positions[here])])

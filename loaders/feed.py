@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 
@@ -10,7 +11,7 @@ from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.mix import Mixture
 from forebay.formats.errors import SchemaError
 from forebay.loaders.batching import Batching, PlainBatching, Steps
-from forebay.loaders.chunk import Chunk, ChunkMaker, Work
+from forebay.loaders.chunk import Chunk, ChunkMaker
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Batch, Filled
 from forebay.loaders.filling import Filler
@@ -18,11 +19,14 @@ from forebay.loaders.length_batching import LengthBatching
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.python_pool import PythonPool
 from forebay.loaders.ring import Ring, slot_bytes
+from forebay.loaders.work import Stretch, Work
 
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
 _MOST_BATCHES = 256
+STRETCH = 4
+"""Chunks filled in parts of which all is found out at once that can be known before they are written."""
 _GROWTH = 4
 """How many times as many batches as the one before a chunk at the beginning of an iteration has."""
 
@@ -108,8 +112,27 @@ class Feed:
         return max(self._threads + (self._parts > 1 or self._batches_a_chunk == 1), 2)
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
-        for steps in self._steps(epoch, position):
-            yield Chunk(epoch, steps.sizes, steps.untils, self._work(epoch, steps, pool))
+        in_parts, most = self._parts > 1, self._batches_a_chunk
+        if not (in_parts and self.members[0].anywhere):
+            for steps in self._steps(epoch, position):
+                work = self._work(epoch, steps, pool)
+                yield Chunk(epoch, steps.sizes, steps.untils, work, Stretch(work[0]) if in_parts else None)
+            return
+        for steps in self._stretches(epoch, position):
+            (whole,) = self._work(epoch, steps, pool)
+            stretch, first = Stretch(whole), 0
+            for at in range(0, len(steps.sizes), most):
+                sizes, untils = steps.sizes[at : at + most], steps.untils[at : at + most]
+                own = replace(whole, positions=whole.positions[first : first + sum(sizes)])
+                yield Chunk(epoch, sizes, untils, [own], stretch, first)
+                first += sum(sizes)
+
+    def _stretches(self, epoch: int, position: int) -> Iterator[Steps]:
+        """The steps of a chunk, since the first batch is to wait for nothing but itself, then of several at a time."""
+        first = next(self.batching.steps(epoch, position, self._batches_a_chunk), None)
+        if first is not None:
+            yield first
+            yield from self.batching.steps(epoch, first.untils[-1], self._batches_a_chunk * STRETCH)
 
     def _steps(self, epoch: int, position: int) -> Iterator[Steps]:
         """The steps of each chunk: a batch at first, which the trainer waits for, then more."""

@@ -9,28 +9,60 @@ from dataclasses import dataclass, field
 from forebay.loaders.chunk import Chunk, ChunkMaker, Room
 from forebay.loaders.filled import Filled
 
+Done = tuple[Filled, list[int]]
+"""A filled chunk, and the position of the epoch after each of its batches."""
+
 
 @dataclass(slots=True)
 class Filling:
-    """A chunk in `parts`, which `fill` writes in any threads."""
+    """A chunk in `parts`, which any threads write."""
 
     maker: ChunkMaker
     chunk: Chunk
     parts: int
+    done: "Future[Done]" = field(default_factory=Future)
+    _left: int = field(init=False)
     _room: Room | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fill(self, part: int) -> tuple[Filled, list[int]] | None:
-        """Write one part. The last one gives the chunk, with the position of the epoch after each batch."""
+    def __post_init__(self) -> None:
+        self._left = self.parts
+
+    def prepare(self) -> None:
+        """Find out all that can be known before a part is written."""
+        if self.chunk.stretch is not None:
+            self.chunk.stretch.ready()
+
+    def fill(self, part: int) -> None:
+        """Write one part. Whoever writes the last one ends `done`."""
+        try:
+            room = self._filled(part)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the chunk would have come
+            with self._lock:
+                if not self.done.done():
+                    self.done.set_exception(error)
+            return
+        if room is not None:
+            self.done.set_result((room.filled, self.chunk.untils))
+
+    def _filled(self, part: int) -> Room | None:
+        """The chunk's room, if this was the last part of it."""
         chunk, maker = self.chunk, self.maker
         if self.parts == 1:
-            return maker.make(chunk), chunk.untils
-        with self._lock:  # whoever begins takes the slot: chunks that nobody works at have none
+            return Room(maker.make(chunk), {})
+        self.prepare()
+        with self._lock:  # whoever begins takes the slot: chunks that nobody writes have none
             if self._room is None:
                 self._room = maker.room(chunk)
             room = self._room
-        maker.write_rows(chunk, room, chunk.rows * part // self.parts, chunk.rows * (part + 1) // self.parts)
-        return (room.filled, chunk.untils) if part == self.parts - 1 else None
+        first, stop = chunk.rows * part // self.parts, chunk.rows * (part + 1) // self.parts
+        maker.write_rows(chunk, room, first, stop)
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return None
+            self._room = None
+        return room
 
 
 class Filler:
@@ -38,34 +70,38 @@ class Filler:
 
     def __init__(self, pool: Executor, maker: ChunkMaker, chunks: Iterable[Chunk], *, ahead: int, parts: int) -> None:
         """`ahead`: chunks, or parts of them, that are begun before the first of them is taken."""
-        fillings = (Filling(maker, chunk, max(1, min(parts, chunk.rows))) for chunk in chunks)
-        self._tasks = ((filling, part) for filling in fillings for part in range(filling.parts))
-        self._pool, self._ahead = pool, ahead
-        self._waiting: deque[Future[tuple[Filled, list[int]] | None]] = deque()
+        self._fillings = (Filling(maker, chunk, max(1, min(parts, chunk.rows))) for chunk in chunks)
+        self._pool, self._in_parts, self._most = pool, parts > 1, -(-ahead // parts)
+        self._under_way: deque[tuple[Filling, list[Future[None]]]] = deque()
+        self._coming: Filling | None = None
 
     def begin(self) -> None:
         """Begin as many as may be under way. Called once more when the trainer has left a chunk for the next, so that the
         slot of that is free: threads go on, and there is a slot less."""
-        while len(self._waiting) < self._ahead and (task := next(self._tasks, None)) is not None:
-            self._waiting.append(self._pool.submit(_fill, task))
+        while len(self._under_way) < self._most:
+            filling = self._coming or next(self._fillings, None)
+            if filling is None:
+                return
+            self._coming = next(self._fillings, None) if self._in_parts else None
+            self._under_way.append((filling, self._tasks(filling)))
 
-    def filled(self) -> Iterator[tuple[Filled, list[int]]]:
+    def filled(self) -> Iterator[Done]:
         """The chunks, each with the position of the epoch after each batch."""
         try:
-            # A part that is not the last gives nothing; all before the last are done when that gives the chunk. `filter`
-            # holds on to nothing that it has given, as a variable here would.
-            yield from filter(None, self._results())
-        finally:
-            for one in self._waiting:
-                one.cancel()
-
-    def _results(self) -> Iterator[tuple[Filled, list[int]] | None]:
-        self.begin()
-        while self._waiting:
-            yield self._waiting.popleft().result()
             self.begin()
+            while self._under_way:
+                yield self._under_way.popleft()[0].done.result()  # without a name here, which would hold on to it
+                self.begin()
+        finally:
+            for _, tasks in self._under_way:
+                for one in tasks:
+                    one.cancel()
 
+    def _tasks(self, filling: Filling) -> "list[Future[None]]":
+        """Give a chunk's parts to the pool.
 
-def _fill(task: tuple[Filling, int]) -> tuple[Filled, list[int]] | None:
-    filling, part = task
-    return filling.fill(part)
+        What is to be known of the next one is found out behind the first part: then no thread waits for another that does so.
+        """
+        first, coming = self._pool.submit(filling.fill, 0), self._coming
+        ahead = [self._pool.submit(coming.prepare)] if coming is not None and coming.chunk.first == 0 else []
+        return [first, *ahead, *(self._pool.submit(filling.fill, part) for part in range(1, filling.parts))]

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forebay.engine.cache_guard import RowGuard
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.gather import Gatherer
 from forebay.engine.plan import Plan
@@ -48,9 +49,39 @@ class MappedFiles:
                     self._open(opened, ordinal)
         return opened
 
+    def look_at(self, opened: "_Opened", fragments: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Look at the bytes of rows (N,) of `fragments` (N,) that nobody has looked at yet, where these come from a cache; a
+        fragment that has wrong ones is taken from its source anew."""
+        guards = opened.guards
+        if not guards:
+            return
+        for fragment, row in zip(fragments.tolist(), rows.tolist(), strict=True):
+            guard = guards.get(fragment)
+            if guard is not None and not guard.right(row):
+                self._replace(opened, fragment)
+        for fragment in set(fragments.tolist()):
+            guard = guards.get(fragment)
+            if guard is not None and guard.done:
+                guards.pop(fragment, None)
+
+    def _replace(self, opened: "_Opened", ordinal: int) -> None:
+        with self._lock:
+            if opened.guards.get(ordinal) is None:  # another thread found it, too
+                return
+            # the old one stays in the gatherer, since rows of it that are right may be on their way
+            self._add(opened, ordinal, cast(Any, self._source).rebuilt(ordinal))
+            del opened.guards[ordinal]
+
+    def _add(self, opened: "_Opened", ordinal: int, batch: pa.RecordBatch) -> None:
+        schema = self._plan.source_schema
+        names = [name for name in schema.names if name in batch.schema.names]
+        path = self._source.fragments()[ordinal].path
+        opened.slots[ordinal] = opened.gatherer.add(conform(batch.select(names), schema, path=path))
+        opened.pages.add(batch)
+
     def _open(self, opened: "_Opened", ordinal: int) -> None:
         """Map the file that holds a fragment."""
-        everything, schema = self._source.fragments(), self._plan.source_schema
+        everything, guard_of = self._source.fragments(), getattr(self._source, "guard", None)
         path, first = everything[ordinal].path, ordinal
         while first and everything[first - 1].path == path:
             first -= 1
@@ -64,10 +95,10 @@ class MappedFiles:
                     f"{path}: record batch {number - first} has {batch.num_rows} rows, which is not what was found when the data "
                     "set was opened; the file has changed since, or is not the one that the manifest names"
                 )
-            names = [name for name in schema.names if name in batch.schema.names]
-            slot = opened.gatherer.add(conform(batch.select(names), schema, path=path))
-            opened.slots[number] = slot
-            opened.pages.add(batch)
+            guard = guard_of(number) if guard_of else None
+            if guard is not None and not guard.done:
+                opened.guards[number] = guard
+            self._add(opened, number, batch)
         opened.files += 1
 
 
@@ -79,6 +110,8 @@ class _Opened:
         self.gatherer = Gatherer(schema, copied=self.pages.copied)
         self.slots = np.full(fragments, -1, np.int64)
         """(F,) number of a fragment's record batch in the gatherer; -1 where it is not mapped."""
+        self.guards: dict[int, RowGuard] = {}
+        """Fragment -> what says of its rows whether they are right, where not all were looked at."""
         self.files = 0
 
     def holds(self, fragments: NDArray[np.int64]) -> bool:
@@ -99,6 +132,7 @@ class MappedRows:
         fragments, rows = self._order.locate(positions)
         ids = row_ids(fragments, rows)
         opened = self._files.of(fragments)
+        self._files.look_at(opened, fragments, rows)
         if self._order.shuffle == "none" and not self._order.selection.kept:
             for first, stop in runs_of(fragments):
                 batch = opened.gatherer.batches[opened.slots[fragments[first]]]

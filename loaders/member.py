@@ -60,6 +60,11 @@ class Member:
         self.writer = StageWriter(self.plan, self._path_of, run=run if self.plan.opaque else None)
 
     @property
+    def anywhere(self) -> bool:
+        """Whether rows are taken from where they lie, in any order, and none has to be read before another."""
+        return self._mapped
+
+    @property
     def rows(self) -> int:
         """Rows of a pass."""
         return len(self.dataset.selection)

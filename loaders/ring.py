@@ -183,4 +183,7 @@ _TORCH = {
 def _allocate(size: int, pinned: bool) -> NDArray[np.uint8]:
     if pinned:
         return torch.empty(max(size, 1), dtype=torch.uint8, pin_memory=True).numpy()
-    return np.empty(max(size, 1), np.uint8)
+    size = max(size, 1)
+    room = np.empty(size + _ALIGN, np.uint8)  # NumPy begins 16 bytes into a page
+    first = -room.ctypes.data % _ALIGN
+    return room[first : first + size]

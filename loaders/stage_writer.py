@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from forebay.engine.stage import FilterStage
 from forebay.formats.errors import BadRows, DataError
 from forebay.loaders.columns_out import copy_into, tensor_spec
 from forebay.loaders.piece import Piece, Scattered
-from forebay.transforms.stage import GatherStage, SlotStage, Stage, TensorSpec
+from forebay.transforms.stage import Gathering, GatherStage, SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
 RunStages = Callable[[Sequence[Stage], pa.RecordBatch, Rows, Callable[[int], str]], pa.RecordBatch]
@@ -28,6 +29,7 @@ class StageWriter:
         specs: columns of a fixed shape, which are written straight into slots.
         loose: columns whose rows vary in length (text, bytes, lists); they come as a record batch.
         first: stages before the one that writes to slots.
+        gathers: whether there is but one stage, which takes rows from where they lie.
     """
 
     def __init__(self, plan: Plan, path_of: Callable[[int], str], *, run: RunStages | None = None) -> None:
@@ -49,7 +51,7 @@ class StageWriter:
         self._written = frozenset(self._last.tensors()) & frozenset(self.specs) if self._last else frozenset()
         self._rest = frozenset(one.name for one in plan.schema) - self._written
         """Columns that the last stage leaves as they are."""
-        self._gathers = not self.first and isinstance(self._last, GatherStage) and self._last.by_address
+        self.gathers = not self.first and isinstance(self._last, GatherStage) and self._last.by_address
 
     def write(self, piece: Piece, rows: Rows, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """Run the stages over a piece.
@@ -65,24 +67,36 @@ class StageWriter:
         Raises:
             DataError: a bad row: its file, fragment, row and column, and why.
         """
-        if self._gathers and isinstance(piece.found, Scattered):
-            found = piece.found
-            where = {name: found.gatherer.located(name, found.slots, found.rows) for name in self._last.reads}
-            if all(one is not None for one in where.values()):
-                with self._telling(rows):
-                    self._last.gather_into(where, rows, {name: out[name] for name in self._last.tensors()})
-                if not self._rest:
-                    return None
-                return self._left(found.gatherer.take(found.slots, found.rows, self._rest), out)
+        gathered = self.gathering(piece, rows)
+        if gathered is not None:
+            gathered.write(out, 0, len(rows.ids), 0)
+            return self._left(gathered.rest, out) if gathered.rest is not None else None
         if isinstance(piece.found, Scattered) and not self.first and self._last is None:
             return self._taken_straight(piece.found, out)
         batch = piece.batch()
         if self.first:
             batch = self._run(self.first, batch, rows, self._path_of)
         if self._last is not None:
-            with self._telling(rows):
+            with self.telling(rows):
                 self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
         return self._left(batch, out)
+
+    def gathering(self, piece: Piece, rows: Rows) -> "Gathered | None":
+        """What writes a piece's rows from where they lie, in any parts; None where they have to be read as a whole.
+
+        Raises:
+            DataError: as `write`.
+        """
+        found = piece.found
+        if not (self.gathers and isinstance(found, Scattered)):
+            return None
+        where = {name: found.gatherer.located(name, found.slots, found.rows) for name in self._last.reads}
+        if not all(one is not None for one in where.values()):
+            return None
+        with self.telling(rows):
+            made = self._last.gathering(where, rows)
+        rest = found.gatherer.take(found.slots, found.rows, self._rest) if self._rest else None
+        return Gathered(self, found, rows, made, rest)
 
     def _taken_straight(self, found: Scattered, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """Without stages: from where rows lie to the slot, in one copy."""
@@ -99,14 +113,14 @@ class StageWriter:
         return batch.select(self.loose) if self.loose else None
 
     def _left(self, batch: pa.RecordBatch, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
-        """What the last stage did not write."""
+        """Write what the last stage does not write; returns the loose columns."""
         rest = {name: out[name] for name in self.specs if name not in self._written}
         if rest:
             copy_into(batch, rest)
         return batch.select(self.loose) if self.loose else None
 
     @contextmanager
-    def _telling(self, rows: Rows) -> Iterator[None]:
+    def telling(self, rows: Rows) -> Iterator[None]:
         """Say where a bad row is."""
         try:
             yield
@@ -120,6 +134,24 @@ class StageWriter:
             f"{self._path_of(fragment)}: fragment {fragment}, row {row}{column}: {error.reason}; prepare the data with `forebay "
             "prep`, which sets such rows aside, or filter them out"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Rows of which all is known but what they look like."""
+
+    writer: StageWriter
+    found: Scattered
+    """Holds what is read by address."""
+    rows: Rows
+    made: Gathering
+    rest: pa.RecordBatch | None
+    """The columns that the last stage leaves as they are."""
+
+    def write(self, out: Mapping[str, NDArray[Any]], first: int, stop: int, to: int) -> None:
+        """Write rows `first` to `stop` to rows `to` and on of `out`, which is as for `StageWriter.write`, but for the rest."""
+        with self.writer.telling(self.rows):
+            self.made(out, first, stop, to)
 
 
 def run_here(

@@ -13,6 +13,9 @@ from forebay.transforms.image_placement import Placement
 crop = kernels("image_crop")
 resample = kernels("image_resample")
 
+PAST_CACHES = 8 << 20
+"""Bytes of an output from which on it is written past the processor's caches: whoever reads the batch would not find it there."""
+
 
 class Renderer:
     """Draws the images of a batch by one placement; holds the room that the kernels work in, so threads share nothing."""
@@ -59,7 +62,8 @@ class Renderer:
         """Write all images of a crop plan."""
         fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
         how = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
-        crop.crop_into(data, plan, 0, len(plan), *how, self._line, *output.targets(flat))
+        past = flat.nbytes >= PAST_CACHES
+        crop.crop_into(data, plan, 0, len(plan), past, *how, self._line, *output.targets(flat))
 
     def _repacked(self, pixels: Pixels, p: list[int], channels: int) -> tuple[NDArray[np.uint8], int, int]:
         """The part that is read as RGB; where its first row and column would begin, and its bytes a row."""
@@ -112,8 +116,8 @@ def crop_plan(placement: Placement, row: int, pixels: Pixels) -> NDArray[np.int6
     return plan
 
 
-def crop_plans(placement: Placement, starts: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N, FIELDS) plan of N planar images that are not resized."""
+def crop_plans(placement: Placement, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N, FIELDS) plan of N planar images that are not resized; where the output lies is still open."""
     plan = np.empty((len(starts), crop.FIELDS), np.int64)
     height, width = placement.crop[:, 2], placement.crop[:, 3]
     plan[:, crop.START], plan[:, crop.ROW_STEP], plan[:, crop.PIXEL_STEP] = starts, width, 1
@@ -121,7 +125,6 @@ def crop_plans(placement: Placement, starts: NDArray[np.int64], places: NDArray[
     plan[:, crop.HEIGHT], plan[:, crop.WIDTH] = height, width
     plan[:, crop.TOP : crop.FLIP_Y] = placement.window
     plan[:, crop.FLIP_Y : crop.OUT] = placement.flip
-    plan[:, crop.OUT] = places
     return plan
 
 

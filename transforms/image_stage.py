@@ -18,10 +18,10 @@ from forebay.transforms.image_placement import Placement
 from forebay.transforms.image_planar import PlanarImages
 from forebay.transforms.image_render import Renderer, crop_plans, needed
 from forebay.transforms.pieces_stage import check_take
-from forebay.transforms.stage import ColumnRows, TensorSpec
+from forebay.transforms.stage import ColumnRows, Gathering, TensorSpec
 from forebay.transforms.transform import Rows
 
-resample = kernels("image_resample")
+crop, resample = kernels("image_crop"), kernels("image_resample")
 
 
 class ImageStage:
@@ -50,7 +50,7 @@ class ImageStage:
             sizes = drawing.sizes
             ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
             buffer = pa.allocate_buffer(int(ends[-1]) * output.dtype.itemsize)
-            drawing.draw(np.frombuffer(buffer, output.dtype), ends[:-1])
+            drawing.draw(np.frombuffer(buffer, output.dtype), ends[:-1], 0)
             made[name] = _column(chain.after.type, buffer, ends, sizes, output)
         columns = [made[name] if name in made else batch.column(name) for name in self.schema.names]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
@@ -65,28 +65,38 @@ class ImageStage:
         check_take(take, batch.num_rows)
         n = batch.num_rows if take is None else len(take)
         for chain, output, into in self._targets(n, out):
-            _Drawing(chain, output, chain.open(self._column(batch, chain), take), rows).draw_rows(into)
+            _Drawing(chain, output, chain.open(self._column(batch, chain), take), rows).draw_rows(into, 0, n, 0)
 
     @property
     def by_address(self) -> bool:
         return all(one.decode is None and one.after.name in self.tensors() for one in self._chains)
 
-    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
-        for chain, output, into in self._targets(len(rows.ids), out):
-            _Drawing(chain, output, chain.at(found[chain.before.name]), rows).draw_rows(into)
+    def gathering(self, found: Mapping[str, ColumnRows], rows: Rows) -> Gathering:
+        drawings = {
+            one.after.name: _Drawing(one, output, one.at(found[one.before.name]), rows)
+            for one, output in zip(self._chains, self._outputs, strict=True)
+        }
 
-    def _targets(self, n: int, out: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Chain, ImageOutput, NDArray[Any]]]:
-        """The chains that write tensors, with the arrays that they write to."""
+        def into(out: Mapping[str, NDArray[Any]], first: int, stop: int, to: int) -> None:
+            for chain, _, array in self._targets(None, out):
+                drawings[chain.after.name].draw_rows(array, first, stop, to)
+
+        return into
+
+    def _targets(
+        self, n: int | None, out: Mapping[str, NDArray[Any]]
+    ) -> Iterator[tuple[Chain, ImageOutput, NDArray[Any]]]:
+        """The chains that write tensors, with the arrays of `n` rows (None: of any number) that they write to."""
         specs = self.tensors()
         for chain, output in zip(self._chains, self._outputs, strict=True):
             spec = specs.get(chain.after.name)
             if spec is None:
                 continue
             into = out[chain.after.name]
-            if into.dtype != spec.dtype or into.shape != (n, *spec.shape):
+            if into.dtype != spec.dtype or into.shape != (len(into) if n is None else n, *spec.shape):
                 raise SchemaError(
                     f"{self.label}: the array for column {chain.after.name!r} is {into.dtype}{list(into.shape)}; expected "
-                    f"{spec.dtype}{[n, *spec.shape]}, as tensors() says"
+                    f"{spec.dtype}{[len(into) if n is None else n, *spec.shape]}, as tensors() says"
                 )
             yield chain, output, into
 
@@ -104,7 +114,7 @@ _Step = tuple[Segment, Renderer, list[NDArray[np.float64]]]
 
 
 class _Drawing:
-    """One call's work on one column."""
+    """One column's work: what happens to each image is known when it is made, and any thread may draw some of them."""
 
     def __init__(self, chain: Chain, output: ImageOutput, images: Images, rows: Rows) -> None:
         self._chain, self._output, self._images = chain, output, images
@@ -114,39 +124,46 @@ class _Drawing:
             self._refuse(placement.refused)
         self._colours = chain.colours(rows)
         self._painted = any(segment.paints for segment in chain.segments)
+        alone = self._placements[0] if len(self._placements) == 1 and not self._painted else None
+        self._crops: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+        """Pixels and plan of a crop that is all there is to do."""
+        if alone is not None and isinstance(images, PlanarImages) and alone.filter == resample.NEAREST:
+            self._crops = images.data, crop_plans(alone, images.starts)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """(N, 2) height and width of the results."""
         return self._placements[-1].sizes
 
-    def draw_rows(self, into: NDArray[Any]) -> None:
-        """Write the results to the rows of an array."""
-        if len(into):
-            self.draw(*_flat(into))
+    def draw_rows(self, into: NDArray[Any], first: int, stop: int, to: int) -> None:
+        """Write results `first` to `stop` to rows `to` and on of an array."""
+        if stop > first:
+            flat, places = _flat(into)
+            self.draw(flat, places[to : to + stop - first], first)
 
-    def draw(self, flat: NDArray[Any], places: NDArray[np.int64]) -> None:
-        """Write the results to `flat`, image i from `places[i]` on."""
-        images, first = self._images, self._placements[0]
-        one_pass = len(self._placements) == 1 and not self._painted
-        if one_pass and isinstance(images, PlanarImages) and first.filter == resample.NEAREST:
-            plan = crop_plans(first, images.starts, places)
-            Renderer(first).crop(images.data, plan, output=self._output, flat=flat)
+    def draw(self, flat: NDArray[Any], places: NDArray[np.int64], first: int) -> None:
+        """Write as many results as there are places to `flat`, result `first + i` from `places[i]` on."""
+        images, stop = self._images, first + len(places)
+        if self._crops is not None:
+            data, plans = self._crops
+            plan = plans[first:stop].copy()
+            plan[:, crop.OUT] = places
+            Renderer(self._placements[0]).crop(data, plan, output=self._output, flat=flat)
             return
         reduce = self._chain.decode is not None and self._chain.decode.reduce
-        factors, bottoms = needed(first, reduce=reduce)
+        factors, bottoms = needed(self._placements[0], reduce=reduce)
         factors = np.where(images.partly, factors, 1)
         bottoms = np.where(images.partly, bottoms, images.sizes[:, 0])
-        renderers = [Renderer(first, factors), *(Renderer(one) for one in self._placements[1:])]
+        renderers = [Renderer(self._placements[0], factors), *(Renderer(one) for one in self._placements[1:])]
         steps = list(zip(self._chain.segments, renderers, self._colours, strict=True))
         bad: dict[str, list[int]] = {}
-        for row in range(len(places)):
+        for row in range(first, stop):
             try:
                 pixels = images.pixels(row, int(factors[row]), int(bottoms[row]))
             except UndecodableError as error:
                 bad.setdefault(str(error), []).append(row)
                 continue
-            self._one(pixels, row, steps, (flat, int(places[row])))
+            self._one(pixels, row, steps, (flat, int(places[row - first])))
         for reason, which in bad.items():
             raise BadRows(which, reason, column=self._chain.before.name)
 
@@ -176,8 +193,10 @@ def _flat(into: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     n = len(into)
     if not into[0].flags.c_contiguous or step < one:
         raise SchemaError("a training batch may be strided in its first axis only, and forwards")
-    flat = np.lib.stride_tricks.as_strided(into, ((n - 1) * step + one,), (into.itemsize,))
-    return flat, np.arange(n, dtype=np.int64) * step
+    places = np.arange(n, dtype=np.int64) * step
+    if step == one:
+        return into.reshape(-1), places
+    return np.lib.stride_tricks.as_strided(into, ((n - 1) * step + one,), (into.itemsize,)), places
 
 
 def _column(

@@ -1,6 +1,6 @@
 """A stage: what the engine runs. One bound transform, or a run of neighbours of one family, fused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -73,6 +73,11 @@ class ColumnRows:
     """The other columns of a struct, (N,) each."""
 
 
+Gathering = Callable[[Mapping[str, NDArray[Any]], int, int, int], None]
+"""`gathering(out, first, stop, to)` writes rows `first` to `stop` of those that it was made for to rows `to` and on of `out`,
+which is as for `run_into`, of any length. Any threads may write parts of the rows at the same time."""
+
+
 @runtime_checkable
 class GatherStage(Protocol):
     """A slot stage that can take each row from where it lies in memory, so that no copy of the rows is made first."""
@@ -81,11 +86,13 @@ class GatherStage(Protocol):
     def by_address(self) -> bool:
         """Whether it can for the columns that it was bound to."""
 
-    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
-        """`run_into` for rows at given addresses.
+    def gathering(self, found: Mapping[str, ColumnRows], rows: Rows) -> Gathering:
+        """What writes the rows at given addresses: all that is to be found out about them is found out here, once.
 
         Args:
             found: where the rows of each column of `reads` lie.
             rows: their ids.
-            out: as for `run_into`.
+
+        Raises:
+            BadRows: with positions in `rows`.
         """

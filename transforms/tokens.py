@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forebay.formats.errors import BadRows, SchemaError, SpecError
 from forebay.transforms.compiled import kernels
 from forebay.transforms.pieces_stage import check_take
-from forebay.transforms.stage import ColumnRows, TensorSpec
+from forebay.transforms.stage import ColumnRows, Gathering, TensorSpec
 from forebay.transforms.token_rows import row_length, row_values
 from forebay.transforms.transform import Apply, Kind, Rows, State
 
@@ -112,13 +112,17 @@ class ShiftStage:
         index = _ALL if take is None else np.ascontiguousarray(take, np.int64)
         _tokens.shift_into(values, first, self._length, index, take is not None, n, places)
 
-    def gather_into(self, found: Mapping[str, ColumnRows], rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
-        where = found[self._spec.column].addresses
-        if len(where):
-            kind = self._kind
-            _tokens.shift_rows_into(
-                kind.itemsize, int(kind.kind == "i"), where, self._length, self._places(len(where), out)
-            )
+    def gathering(self, found: Mapping[str, ColumnRows], rows: Rows) -> Gathering:
+        where, kind = found[self._spec.column].addresses, self._kind
+
+        def into(out: Mapping[str, NDArray[Any]], first: int, stop: int, to: int) -> None:
+            if stop > first:
+                places = self._places(len(out[self._spec.inputs]), out)
+                places[:, 0] += to * places[:, 1]
+                how = kind.itemsize, int(kind.kind == "i")
+                _tokens.shift_rows_into(*how, where[first:stop], self._length, places)
+
+        return into
 
     def _places(self, n: int, out: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Address and step of both arrays, for the kernel, which writes by address."""

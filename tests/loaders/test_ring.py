@@ -37,6 +37,10 @@ def test_columns_lie_apart_on_cache_lines_and_are_what_was_written() -> None:
     assert found["x"].dtype == torch.float32 and found["x"].is_contiguous()
 
 
+def test_slots_begin_at_a_line_of_memory() -> None:
+    assert all(Ring().take(size).whole.data_ptr() % 64 == 0 for size in (1, 1000, 1 << 20, 40 << 20))
+
+
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint16", "uint32", "float16", "float64"])
 def test_every_type_of_a_column_has_a_tensor(dtype: str) -> None:
     slot = Ring().take(1024)

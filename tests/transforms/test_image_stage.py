@@ -134,7 +134,7 @@ def test_images_taken_by_address_equal_those_of_a_batch(sized, layout):
         assert isinstance(stage, GatherStage) and stage.by_address
         wanted = into(stage, kept, picked, order)
         out = np.empty_like(wanted)
-        stage.gather_into({"image": found}, picked, {"image": out})
+        stage.gathering({"image": found}, picked)({"image": out}, 0, N, 0)
         assert np.array_equal(out, wanted)
 
 
@@ -148,9 +148,8 @@ def test_encoded_images_are_not_taken_by_address_and_odd_ones_are_bad():
     height = found.values["height"].copy()
     height[3] += 1
     found = ColumnRows(found.addresses, found.lengths, {**found.values, "height": height})
-    out = {"image": np.empty((N, 3, 64, 64), np.float32)}
     with pytest.raises(BadRows, match="another number of bytes") as error:
-        stage.gather_into({"image": found}, ROWS, out)
+        stage.gathering({"image": found}, ROWS)
     assert list(error.value.rows) == [3]
 
 

@@ -6,7 +6,10 @@ the output in the trial that set the layout of cached images (from interleaved o
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 START, ROW_STEP, PIXEL_STEP, CHANNEL_STEP, HEIGHT, WIDTH, TOP, LEFT, ROWS, COLUMNS, FLIP_Y, FLIP_X, OUT = range(13)
 """Columns of the plan of an image: place of its first pixel in the source; steps; size; the window that is kept, which
@@ -15,7 +18,57 @@ FIELDS = 13
 TO_FLOAT32, TO_UINT8, TO_BITS16 = range(3)
 """What is written: value * scale + shift, the value, or the entry of a table of 16-bit patterns."""
 
+LANES, LINE_BYTES = 16, 64
+"""Values that are stored at a time where they go past the processor's caches, and what their place must be a multiple of."""
+
 _RO8 = types.Array(types.uint8, 1, "C", readonly=True)
+
+
+@intrinsic(prefer_literal=True)
+def _lanes_past_caches(typingctx, source, place, mirrored, scale, shift, out, to):
+    """`out[to + i] = source[place + i] * scale + shift` for LANES values, the last of the source first when `mirrored` is 1.
+
+    Written out as vectors, since LLVM makes none of a loop whose stores go past the caches. Such a store does not read what it
+    overwrites, as one into a cache does.
+    """
+    signature = types.void(source, types.int64, mirrored, types.float32, types.float32, out, types.int64)
+    backwards = mirrored.literal_value
+
+    def codegen(context, builder, signature, args):
+        source, place, _, scale, shift, out, to = args
+        lane = ir.IntType(32)
+        grey, floats = ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.FloatType(), LANES)
+
+        def at(number, value, index, vector):
+            data = make_array(signature.args[number])(context, builder, value).data
+            return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+        def shuffled(vector, lanes):
+            return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(lane, LANES), lanes))
+
+        def all_lanes(value):
+            return shuffled(builder.insert_element(ir.Constant(floats, ir.Undefined), value, lane(0)), [0] * LANES)
+
+        found = builder.load(at(0, source, place, grey), align=1)
+        if backwards:
+            found = shuffled(found, list(range(LANES - 1, -1, -1)))
+        made = builder.fadd(builder.fmul(builder.uitofp(found, floats), all_lanes(scale)), all_lanes(shift))
+        store = builder.store(made, at(5, out, to, floats), align=LINE_BYTES)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(lane, 1)]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _all_stored(typingctx):
+    """Whoever is told that the batch is there sees stores that went past the caches, too."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @njit(error_model="numpy")
@@ -103,16 +156,34 @@ def _planar_float32(source, p, channels, scale, shift, out):
                     line[x] = np.float32(row[x]) * a + b
 
 
+@njit(error_model="numpy")
+def _planar_past_caches(source, p, channels, scale, shift, out):
+    """`_planar_float32` of whole LANES that go straight to memory."""
+    rows, columns = p[ROWS], p[COLUMNS]
+    for channel in range(channels):
+        a, b = scale[channel], shift[channel]
+        for y in range(rows):
+            at = p[TOP] + (rows - 1 - y if p[FLIP_Y] else y)
+            place = p[START] + at * p[ROW_STEP] + channel * p[CHANNEL_STEP] + p[LEFT]
+            to = p[OUT] + (channel * rows + y) * columns
+            if p[FLIP_X]:
+                for x in range(0, columns, LANES):
+                    _lanes_past_caches(source, place + columns - LANES - x, 1, a, b, out, to + x)
+            else:
+                for x in range(0, columns, LANES):
+                    _lanes_past_caches(source, place + x, 0, a, b, out, to + x)
+
+
 _SIGNATURE = types.void(
-    _RO8, types.int64[:, ::1], types.int64, types.int64, types.int64, types.int64, types.boolean, types.uint8[::1],
-    types.float32[::1], types.float32[::1], types.uint16[:, ::1], types.uint8[::1], types.float32[::1],
-    types.uint8[::1], types.uint16[::1],
+    _RO8, types.int64[:, ::1], types.int64, types.int64, types.boolean, types.int64, types.int64, types.boolean,
+    types.uint8[::1], types.float32[::1], types.float32[::1], types.uint16[:, ::1], types.uint8[::1],
+    types.float32[::1], types.uint8[::1], types.uint16[::1],
 )  # fmt: skip
 
 
 @njit([_SIGNATURE], cache=True, nogil=True, error_model="numpy")
 def crop_into(
-    source, plan, begin, end, kind, channels, last, fill, scale, shift, table, line, out32, out8, out16
+    source, plan, begin, end, past, kind, channels, last, fill, scale, shift, table, line, out32, out8, out16
 ):  # fmt: skip
     """Write the images `begin` to `end`.
 
@@ -120,6 +191,7 @@ def crop_into(
         source: bytes of the pixels.
         plan: (N, FIELDS) see above.
         begin, end: rows of plan.
+        past: whether there is more to write than a cache holds: then float32 goes past it where lines of memory allow.
         kind: TO_FLOAT32, TO_UINT8 or TO_BITS16; channels: 1 or 3; last: whether the channel comes last in the output.
         fill: (channels,) grey outside the image.
         scale, shift: (channels,); table: (channels, 256).
@@ -129,10 +201,14 @@ def crop_into(
     for image in range(begin, end):
         p = plan[image]
         inside = p[TOP] >= 0 and p[LEFT] >= 0 and p[TOP] + p[ROWS] <= p[HEIGHT] and p[LEFT] + p[COLUMNS] <= p[WIDTH]
-        if inside and kind == TO_FLOAT32 and p[PIXEL_STEP] == 1 and not last:
-            _planar_float32(source, p, channels, scale, shift, out32)
-        else:
+        if not (inside and kind == TO_FLOAT32 and p[PIXEL_STEP] == 1 and not last):
             _image(source, p, kind, channels, last, fill, scale, shift, table, line, out32, out8, out16)
+        elif past and p[COLUMNS] % LANES == 0 and (out32.ctypes.data + 4 * p[OUT]) % LINE_BYTES == 0:
+            _planar_past_caches(source, p, channels, scale, shift, out32)
+        else:
+            _planar_float32(source, p, channels, scale, shift, out32)
+    if past:
+        _all_stored()
 
 
 _REPACK = types.void(

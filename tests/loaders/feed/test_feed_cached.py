@@ -59,6 +59,50 @@ def test_cached_images_are_those_computed_anew_in_an_order_that_is_global(
     assert by_path(loader) != wanted  # the next epoch crops elsewhere
 
 
+BACK = (T.RandomCrop(64), T.HorizontalFlip(), T.NormalizeImage())
+TAKEN = {"batch_size": 4, "shuffle": "global", "seed": 3, "num_workers": 2}
+
+
+def test_a_row_is_looked_at_when_it_is_taken_and_what_nobody_takes_is_not(images: str, tmp_path: Path) -> None:
+    fill = fb.scan(images).apply(T.DecodeImage(), T.Resize(200), T.CenterCrop(200), *BACK).cache(str(tmp_path / "c"))
+    list(fill)
+    fill.source.cache.close()
+    opened = fb.scan(images).apply(T.DecodeImage(), T.Resize(200), T.CenterCrop(200), *BACK).cache(str(tmp_path / "c"))
+    loader = fb.DataLoader(opened, **TAKEN)
+    loader._made()._batches_a_chunk = 1  # type: ignore[attr-defined]  # else all of so little is taken at once
+    next(iter(loader))
+    guards = loader._made().members[0]._files._opened.guards  # type: ignore[attr-defined,union-attr]  # what is left to look at
+    assert len(guards) == 3 and not any(one.done for one in guards.values())
+    assert (
+        sum(sum(one._check._right) for one in guards.values()) < sum(one._check.blocks for one in guards.values()) // 2
+    )
+    assert sum(len(batch["label"]) for batch in loader) == COUNT
+    assert not guards  # all was taken
+
+
+@pytest.mark.parametrize("kept", ["sized", "ragged"])
+def test_flipped_bits_of_rows_are_found_when_these_are_taken_and_mended(images: str, tmp_path: Path, kept: str) -> None:
+    front = [T.DecodeImage(), T.Resize(200), *([T.CenterCrop(200)] if kept == "sized" else [])]
+    plain = fb.scan(images).apply(*front, *BACK)
+    whole = plain.cache(str(tmp_path / "cache"))
+    wanted = by_path(fb.DataLoader(whole, **TAKEN))
+    whole.source.cache.close()
+    for at, unit in enumerate(sorted((tmp_path / "cache").rglob("*.unit"))):
+        with open(unit, "r+b") as file:
+            file.seek((1 << 20) + 300_001 * (at + 1))
+            byte = file.read(1)[0]
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 4]))
+    opened = plain.cache(str(tmp_path / "cache"))
+    with pytest.warns(RuntimeWarning, match="dropped and built anew") as seen:
+        assert by_path(fb.DataLoader(opened, **TAKEN)) == wanted
+    assert len(seen) == 3 and opened.source.cache.counts.bad == 3
+    opened.source.cache.close()
+    assert (
+        by_path(fb.DataLoader(plain.cache(str(tmp_path / "cache")), **TAKEN)) == wanted
+    )  # a warning would be an error
+
+
 UNITS, ROWS, EPOCHS = 24, 400, 4
 
 

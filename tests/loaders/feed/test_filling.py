@@ -4,12 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import forebay as fb
 from forebay import transforms as T
 from forebay.loaders import feed as feed_module
 from forebay.loaders.chunk import PART_BYTES
 from forebay.loaders.filling import Filler
+from forebay.transforms.image_form import DECODED
 
 ROWS, WIDTH = 70, 64
 
@@ -43,6 +45,47 @@ def test_a_batch_filled_in_parts_is_the_batch_filled_at_once(data, kind, shuffle
     assert [one["at"].tolist() for one in given] == [one["at"].tolist() for one in whole]
     assert all((one["wide"] == other["wide"]).all() for one, other in zip(given, whole, strict=True))
     assert [len(one["at"]) for one in given] == [16, 16, 16, 16, 6]
+
+
+def pictures(path, bad=None):
+    """Images of 12x12 in a file of raw Arrow, with their numbers; one of them has a byte too few."""
+    grey = np.random.default_rng(0).integers(0, 256, (ROWS, 3 * 12 * 12), dtype=np.uint8)
+    pixels = [one.tobytes()[: -1 if at == bad else None] for at, one in enumerate(grey)]
+    sizes = [pa.array(np.full(ROWS, one, np.int32)) for one in (12, 12, 3)]
+    column = pa.StructArray.from_arrays([pa.array(pixels, pa.large_binary()), *sizes], fields=list(DECODED))
+    batch = pa.record_batch({"image": column, "at": pa.array(np.arange(ROWS))})
+    with pa.ipc.new_file(str(path), batch.schema) as sink:
+        for start in range(0, ROWS, 9):
+            sink.write_batch(batch.slice(start, 9))
+    return fb.scan(str(path)).apply(T.RandomCrop(8), T.HorizontalFlip(), T.NormalizeImage())
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch", [3, 16])
+def test_parts_of_a_stretch_of_batches_are_those_batches(tmp_path, shuffle, batch):
+    images = pictures(tmp_path / "images.arrow")
+    options = {"batch_size": batch, "shuffle": shuffle, "seed": 3}
+    loader = fb.DataLoader(images, num_workers=3, **options)
+    for epoch in range(2):
+        whole = fb.DataLoader(images, **options)
+        whole.set_epoch(epoch)
+        expected, given = list(whole), in_parts(loader, 2)
+        assert [one["at"].tolist() for one in given] == [one["at"].tolist() for one in expected]
+        assert all(torch.equal(one["image"], other["image"]) for one, other in zip(given, expected, strict=True))
+    assert loader._made().members[0].writer.gathers
+
+
+def test_a_bad_row_is_told_of_in_its_own_batch(tmp_path):
+    images = pictures(tmp_path / "images.arrow", bad=50)
+    loader = fb.DataLoader(images, batch_size=4, shuffle=True, seed=5, num_workers=2)
+    feed = loader._made()
+    feed._parts, feed._batches_a_chunk = 2, 1
+    fragments, rows = loader._made().order(0).locate(np.arange(ROWS))
+    bad = np.flatnonzero((fragments * 9 + rows) == 50)[0] // 4
+    came = []
+    with pytest.raises(fb.ForebayError, match=r"fragment 5, row 5, column 'image': .*number of bytes"):
+        came.extend(len(batch["at"]) for batch in loader)
+    assert came == [4] * bad
 
 
 def test_one_more_slot_than_threads_and_those_that_the_trainer_holds_are_made(data):

@@ -3,10 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forebay.transforms.compiled import kernels
 from forebay.transforms.image_output import ImageOutput, bits16, plain
 from forebay.transforms.image_pixels import Pixels, interleaved, planar
 from forebay.transforms.image_placement import Placement
-from forebay.transforms.image_render import Renderer
+from forebay.transforms.image_render import Renderer, crop_plan
+
+crop = kernels("image_crop")
 
 
 @st.composite
@@ -73,3 +76,28 @@ def test_exif_orientations_are_those_of_pillow(orientation):
     placement = Placement.whole(np.array([[pixels.height, pixels.width]]))
     Renderer(placement).draw(pixels, 0, output=plain(3), flat=flat, place=0)
     assert np.array_equal(flat.reshape(expected.shape), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.sampled_from([16, 48, 64, 17, 40]), st.sampled_from([0, 64, 4, 32]), st.data())
+def test_what_goes_past_the_caches_is_what_goes_through_them(rows, columns, skipped, data):
+    image = np.random.default_rng(3).integers(0, 256, (3, rows + 3, columns + 5), dtype=np.uint8)
+    placement = Placement.whole(np.array([[rows + 3, columns + 5]]))
+    placement.window[0] = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 5)), rows, columns
+    placement.flip[0] = data.draw(st.tuples(st.booleans(), st.booleans()))
+    output, size = OUTPUTS["float32"], 3 * rows * columns
+    made = []
+    for past in (False, True):
+        room = np.zeros(size * 4 + 256, np.uint8)
+        first = -room.ctypes.data % 64 + skipped  # with other places than lines of memory, too
+        flat = room[first : first + size * 4].view(np.float32)
+        plan = crop_plan(placement, 0, planar(image))
+        plan[0, crop.OUT] = 0
+        how = (output.kind, 3, output.last, np.zeros(3, np.uint8), output.scale, output.shift, output.table)
+        crop.crop_into(image.reshape(-1), plan, 0, 1, past, *how, np.empty(64, np.uint8), *output.targets(flat))
+        assert not room[:first].any() and not room[first + size * 4 :].any()
+        made.append(flat.copy())
+    assert np.array_equal(*made)
+    assert np.array_equal(
+        made[0].reshape(3, rows, columns), values(windowed(image, placement.window[0], placement.flip[0], 0), output)
+    )
