@@ -34,7 +34,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         deterministic: order and samples are pure functions of `seed` (default 0) for any number of workers and ranks (`rank`,
             `world_size`); the state is small and goes on at once. For map-style data sets.
         on_worker_death: "raise" as torch does, or "restart": a worker that dies, or gives nothing for `timeout` seconds, is
-            replaced and its batches are asked for again. For map-style data sets.
+            replaced and its batches are made again; iterable data sets go on from their last state, or are run again.
 
     All others are torch's. With a `forebay.Dataset`, by keyword:
 
@@ -95,7 +95,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             )
         if deterministic:
             raise SpecError("with deterministic=True derive from forebay.loaders.deterministic.DeterministicLoader")
-        check_deaths(on_worker_death, dataset)
+        check_deaths(on_worker_death, dataset, persistent=persistent_workers)
         self.on_worker_death = on_worker_death
         self.arena_bytes = arena_bytes
         self.snapshot_every_n_steps = snapshot_every_n_steps

@@ -19,6 +19,7 @@ from multiprocessing.reduction import DupFd, ForkingPickler
 from typing import Any
 
 from forebay.loaders.leases import Leases
+from forebay.loaders.note import Note, OnAnswer
 from forebay.loaders.pipes import FrameReader, FrameWriter
 from forebay.loaders.unpacking import unpack
 
@@ -45,18 +46,6 @@ class FarEnds:
         self.tasks, self.results, self.near = tasks.detach(), results.detach(), (-1, -1)
 
 
-@dataclass(slots=True)
-class Note:
-    """What a worker tells the loader beside data: the state of its data set."""
-
-    worker: int
-    generation: int
-    """Which epoch of the iterator it belongs to."""
-    state: bytes | None
-    task: int | None = None
-    """The task whose batch it describes; None: before the first."""
-
-
 class IndexQueue:
     """The loader's end of the pipe that takes tasks to one worker, with the methods of a queue that torch calls."""
 
@@ -79,11 +68,16 @@ class IndexQueue:
         if isinstance(message, tuple):
             task, index = message
             if self.sent is not None:
+                self.sent.pop(task, None)  # numbers begin again with each epoch, and order counts
                 self.sent[task] = index, self.snapshot
             message = task, index, self.snapshot
         elif message is not None and self.sent is not None:
             self.sent[message] = None, False
         self.write(message)
+
+    def forget_tasks(self) -> None:
+        """The tasks that were not answered will not be."""
+        self.sent = {task: sent for task, sent in (self.sent or {}).items() if not isinstance(task, int)}
 
     def send_again(self) -> None:
         """Send what was not answered once more, to a worker that knows nothing of it."""
@@ -137,8 +131,9 @@ class ResultQueue:
         """torch's pin thread reads here while the main thread may replace a worker."""
         self.recovers = False
         """Whether what a dead worker can no longer hand over is asked for again."""
-        self.on_answer: Callable[[int, Any], bool] = lambda worker, task: True
+        self.on_answer: OnAnswer | None = None
         """Asked for each batch that arrives: False drops it."""
+        self.on_note: Callable[[Note], None] | None = None
 
     def connect(self, worker: int, fd: int) -> None:
         """Read this worker's pipe from now on, and no older one of its."""
@@ -188,7 +183,7 @@ class ResultQueue:
         """There is no thread."""
 
     def close(self) -> None:
-        self.on_answer = lambda worker, task: True  # who asked knows us: a circle
+        self.on_answer = self.on_note = None  # who asked knows us: a circle
         for fd, (_, reader) in list(self._readers.items()):
             self._forget(fd, reader)
         if self._wake >= 0:
@@ -207,10 +202,12 @@ class ResultQueue:
                 return None
             raise
         if isinstance(message, Note):
+            if self.on_note is not None:
+                self.on_note(message)
             self.notes.append(message)
             return None
         task, data, note = message
-        if not self.on_answer(worker, task):
+        if self.on_answer is not None and not self.on_answer(worker, task, data, note):
             return None
         if note is not None:
             self.notes.append(note)

@@ -12,9 +12,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch.utils.data import IterableDataset, _utils
+from torch.utils.data import IterDataPipe, _DatasetKind, _utils
 
 from forebay.formats.errors import SpecError, WorkerError
+from forebay.loaders.answered import Answered
+from forebay.loaders.note import Note
 from forebay.loaders.sample_seeds import index_of
 from forebay.loaders.worker_context import WorkerContext
 
@@ -37,6 +39,9 @@ class Recovery:
     """Stands between torch's iterator and its queue of results."""
 
     context: WorkerContext
+    _workers: list[Answered] = field(default_factory=list)
+    _heard: float = 0.0
+    """When a worker that comes to where another was last said that it is at work."""
     _in_a_row: dict[int, int] = field(default_factory=dict)
     _in_all: int = 0
 
@@ -50,9 +55,12 @@ class Recovery:
 
     def watch(self, iterator: Any) -> None:
         """From the first task on, note what is out, and let no handler of SIGCHLD end the loop."""
+        iterable = iterator._dataset_kind == _DatasetKind.Iterable
+        self._workers = [Answered(iterable, state) for state in self.context.restore]
         for tasks in self.context.tasks:
             tasks.sent = {}
-        self.context.results.on_answer, self.context.results.recovers = self._answered, True
+        results = self.context.results
+        results.on_answer, results.on_note, results.recovers = self._answered, self._noted, True
         signals: Any = _utils.signal_handling
         signals._remove_worker_pids(id(iterator))
         signals._set_worker_pids(id(iterator), ())  # torch removes them once more at the end
@@ -68,6 +76,7 @@ class Recovery:
             found = _next(iterator, min(_LOOK_S, deadline - time.monotonic()))
             if found is not None:
                 return True, found
+            deadline = max(deadline, self._heard + timeout)
             workers, expected = iterator._workers, iterator._workers_status
             dead = [number for number, one in enumerate(workers) if expected[number] and not one.is_alive()]
             if dead:
@@ -84,14 +93,35 @@ class Recovery:
                 self._end_stuck(iterator)
             deadline = time.monotonic() + timeout
 
-    def _answered(self, worker: int, task: Any) -> bool:
+    def _answered(self, worker: int, task: Any, data: Any, note: Note | None) -> bool:
         self._in_a_row[worker] = 0
-        sent = self.context.tasks[worker].sent
-        return sent is None or sent.pop(task, None) is not None
+        tasks, one = self.context.tasks[worker], self._workers[worker]
+        if tasks.sent is None:
+            return True
+        sent = tasks.sent.pop(task, None)
+        if sent is None:
+            return False
+        if isinstance(task, int):
+            one.answered(sent[0], told=sent[1], data=data, note=note)
+            if one.ended:
+                tasks.forget_tasks()
+        else:
+            tasks.forget_tasks()  # of the epoch before, whose end the worker had reached
+            one.resumed = task
+        return True
+
+    def _noted(self, note: Note) -> None:
+        if note.generation < 0:
+            self._heard = time.monotonic()
+        elif note.task is None:
+            self._workers[note.worker].begun(note)
 
     def _end_stuck(self, iterator: Any) -> None:
         """Replace the worker that has the oldest task, after it has written its stack to standard error."""
-        oldest = {number: min(tasks.numbers) for number, tasks in enumerate(self.context.tasks) if tasks.numbers}
+        working = zip(self.context.tasks, iterator._workers_status, strict=True)
+        oldest = {
+            number: min(tasks.numbers) for number, (tasks, works) in enumerate(working) if works and tasks.numbers
+        }
         number = min(oldest, key=oldest.__getitem__) if oldest else 0
         stuck = iterator._workers[number]
         os.write(2, f"DataLoader worker {number} (pid {stuck.pid}) is stuck; its stacks:\n".encode())
@@ -109,22 +139,22 @@ class Recovery:
         if self._in_a_row[number] >= IN_A_ROW or self._in_all >= IN_ALL:
             times = self._in_a_row[number]
             again = f"{times} times in a row" if times >= IN_A_ROW else f"as {self._in_all} workers before did"
+            see = "Iterate" if self._workers[number].iterable else "Get these samples from"
             raise WorkerError(
-                f"{told}, {again}: it is not replaced once more. Get these samples from the data set in the main process "
-                "(num_workers=0) to see what they do, or leave them out"
+                f"{told}, {again}: it is not replaced once more. {see} the data set in the main process (num_workers=0) to see "
+                "what happens, or leave such samples out"
             )
         _LOG.warning("%s: replaced", told)
-        tasks = self.context.tasks[number]
-        resuming = tasks.resuming
-        process = self.context.again(
-            number,
-            restore=iterator.progress.last_state(number),
-            generation=iterator.progress.generation - resuming,  # it begins the epoch when it starts, then once more
-        )
+        tasks, answered = self.context.tasks[number], self._workers[number]
+        process = self.context.again(number, answered)
         process.daemon = True
         process.start()
         self.context.all_started()
         iterator._workers[number] = process
+        if answered.resumed is not None:  # it has yet to begin the epoch whose beginning the other has acknowledged
+            tasks.write(answered.resumed)
+        elif answered.ended:
+            tasks.forget_tasks()
         tasks.send_again()
 
     def _doing(self, number: int) -> str:
@@ -133,6 +163,8 @@ class Recovery:
         if not tasks.numbers or tasks.sent is None:
             return "between two batches"
         task = min(tasks.numbers)
+        if self._workers[number].iterable:
+            return f"at batch {task}"
         index = tasks.sent[task][0]
         samples = list(index) if isinstance(index, list | tuple) else [index]
         if self.context.sample_seed is not None:
@@ -157,16 +189,16 @@ def _end_of(process: Any) -> str:
     return f"was killed by {names.get(-code, f'signal {-code}')}{hint}"
 
 
-def check_deaths(on_worker_death: str, dataset: Any) -> None:
+def check_deaths(on_worker_death: str, dataset: Any, *, persistent: bool) -> None:
     """Refuse what cannot be done after a worker's death.
 
     Raises:
-        SpecError: unknown words, or a data set whose worker cannot begin again in the middle.
+        SpecError: unknown words, or a data set whose worker cannot come to where another was.
     """
     if on_worker_death not in ("raise", "restart"):
         raise SpecError(f"on_worker_death is {on_worker_death!r}; expected 'raise' (as torch does) or 'restart'")
-    if on_worker_death == "restart" and isinstance(dataset, IterableDataset):
+    if on_worker_death == "restart" and isinstance(dataset, IterDataPipe) and persistent:
         raise SpecError(
-            f"on_worker_death='restart' asks for samples by their number once more; {type(dataset).__name__} can only be "
-            "iterated. Leave it out, save state_dict() now and then, and go on from that"
+            f"on_worker_death='restart' cannot give a new worker the random numbers of {type(dataset).__name__}: torch seeds "
+            "data pipes anew in each epoch of persistent workers. Leave out persistent_workers=True, or take an IterableDataset"
         )

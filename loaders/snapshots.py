@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from forebay.loaders.queues import Note
+from forebay.loaders.note import Note
 from forebay.loaders.restore import generator_state
 from forebay.loaders.stateful import (
     DATASET,
@@ -90,6 +90,8 @@ class Snapshots:
             note = notes.popleft()
             if note.generation != self.generation:
                 continue  # of the epoch before, which was left in the middle
+            if note.task is not None and note.state is None:
+                continue
             if note.task is not None:
                 self._arrived[note.task] = note
             elif note.worker in self._unheard:
@@ -126,10 +128,6 @@ class Snapshots:
         # Without order there may be none: then an older snapshot stands, and more steps are made again.
         if self.every and self.yielded % self.every == 0 and main is not None:
             self._taken = _Taken(self.yielded, worker, main, tuple(self._latest))
-
-    def last_state(self, worker: int) -> bytes | None:
-        """A worker's state as of its last batch delivered."""
-        return self._latest[worker] or self._first[worker]
 
     def finish(self, draws_globally: bool) -> None:
         """The epoch is over. Where the next one's order comes from torch's global generator, states hold it from now on."""

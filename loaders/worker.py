@@ -19,14 +19,19 @@ from typing import Any
 import torch
 import torch.utils.data
 from torch._utils import ExceptionWrapper
+from torch.utils.data import _DatasetKind
 from torch.utils.data._utils import collate
 from torch.utils.data._utils.worker import _IterableDatasetStopIteration
 
+from forebay.formats.errors import WorkerError
 from forebay.loaders.arena import Arena
+from forebay.loaders.generator_states import generator_states
 from forebay.loaders.leaves import SMALL_LEAF
+from forebay.loaders.note import Note
 from forebay.loaders.packing import Packer
 from forebay.loaders.pipes import FrameWriter, pipe_bytes
-from forebay.loaders.queues import FarEnds, Note, ResultOutlet, TaskInlet
+from forebay.loaders.queues import FarEnds, ResultOutlet, TaskInlet
+from forebay.loaders.replay import Replay
 from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_claims import SlotClaims
@@ -52,6 +57,8 @@ class WorkerSetup:
     """Epochs of this iterator before."""
     dump_signal: int = 0
     """At this signal the worker writes the stacks of its threads to standard error; 0: it knows none."""
+    replay: Replay | None = None
+    """Where a worker that died was, whose place this one takes."""
     sample_seed: int | None = None
     """Tasks are keys, not indices, and each sample is made with generators seeded from this and its key."""
 
@@ -107,6 +114,10 @@ class _Session:
         self._seed = setup.sample_seed
         self._packer = Packer(slots, in_frame=pipe_bytes(setup.ends.results) // 2)
         self._state = WorkerState(setup.worker, setup.restore)
+        self._replay = setup.replay
+        self._replaceable = setup.dump_signal != 0
+        self._failed: str | None = None
+        """Why the data set cannot be gone on with where a worker that died was."""
         self._snapshot = False
         self._slots = slots
         self.inlet = TaskInlet(setup.ends.tasks, self._begin, self._sent)
@@ -120,15 +131,26 @@ class _Session:
         if known.get(torch.Tensor) is collate.collate_tensor_fn:
             known[torch.Tensor] = partial(collate_in_slot, self._packer)
 
-    def _create_fetcher(self, make: Callable[..., Any], *args: Any) -> Any:
-        state = None
+    def _create_fetcher(self, make: Callable[..., Any], kind: int, *args: Any) -> Any:
+        state, replay, self._replay = None, self._replay, None
+        if replay is not None:
+            replay.begin()
+        # an iterable's batches come from what its generators were; others are asked for by number
+        generators = generator_states() if self._replaceable and kind == _DatasetKind.Iterable else None
         try:
-            fetcher = self._state.create_fetcher(make, *args)
-            state = self._state.changed()
-            return fetcher if self._seed is None else SeededFetcher(fetcher, self._seed, put_back=False)
+            fetcher = self._state.create_fetcher(make, kind, *args)
+            fetcher = fetcher if self._seed is None else SeededFetcher(fetcher, self._seed, put_back=False)
+            if replay is not None:
+                self._failed = replay.run(fetcher, lambda: self._tell(Note(self._worker, -1, None)))
+            state = self._state.changed(again=replay is not None)
+            return fetcher
         finally:
-            self.outlet.writer.send(self._packer.pack(Note(self._worker, self._generation, state)))
+            again = replay is not None
+            self._tell(Note(self._worker, self._generation, state, generators=generators, again=again))
             self._generation += 1
+
+    def _tell(self, note: Note) -> None:
+        self.outlet.writer.send(self._packer.pack(note))
 
     def _begin(self, task: int, snapshot: bool) -> None:
         self._snapshot = snapshot
@@ -141,11 +163,16 @@ class _Session:
 
     def _frame(self, message: tuple[Any, Any]) -> bytes:
         task, data = message
-        note = None
-        if self._snapshot or isinstance(data, _IterableDatasetStopIteration):
+        note, ends = None, isinstance(data, _IterableDatasetStopIteration)
+        if self._failed is not None and isinstance(task, int):
+            data = self._error(WorkerError(self._failed))
+        elif self._snapshot or ends:
             try:
                 state = self._state.changed()
-                note = None if state is None else Note(self._worker, self._generation - 1, state, task)
+                tells = self._replaceable and self._state.iterable and (ends or self._state.stateful)
+                generators = generator_states() if tells else None
+                if state is not None or tells:
+                    note = Note(self._worker, self._generation - 1, state, task, generators)
             except Exception:  # noqa: BLE001  # whatever the data set's state_dict raises is told like an error of its items
                 data = self._error()
         try:
@@ -153,9 +180,11 @@ class _Session:
         except Exception:  # noqa: BLE001  # torch would print this and wait for ever
             return self._packer.pack((task, self._error(), note))
 
-    def _error(self) -> Any:
+    def _error(self, error: Exception | None = None) -> Any:
+        """An error on its way to the loader: this one, or the one that is being handled."""
         wrapper: Any = ExceptionWrapper
-        return wrapper(where=f"in DataLoader worker process {self._worker}")
+        where = f"in DataLoader worker process {self._worker}"
+        return wrapper(where=where) if error is None else wrapper((type(error), error, None), where)
 
 
 def collate_in_slot(packer: Packer, batch: Any, *, collate_fn_map: Any = None) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from forebay.loaders.answered import Answered
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
 from forebay.loaders.pipes import widen
@@ -116,14 +117,15 @@ class WorkerContext:
         self.started.append(_Started(process, target, args, setup))
         return process
 
-    def again(self, worker: int, *, restore: bytes | None, generation: int) -> Any:
+    def again(self, worker: int, answered: Answered) -> Any:
         """A process in the place of one that has died, not yet started, with new pipes and the same slots."""
         old = self.started[worker]
         with self.results.lock:
             if self.leases is not None:
                 self.leases.reclaim(worker)
             ends = self._connect(worker)
-        setup = replace(old.setup, ends=ends, restore=restore, generation=generation)
+            replay, generation = answered.replay(), answered.generation
+        setup = replace(old.setup, ends=ends, restore=replay.state, replay=replay, generation=generation)
         process = self._real.Process(target=run_worker, args=(old.target, old.args, setup))
         self.started[worker] = _Started(process, old.target, old.args, setup)
         return process

@@ -24,13 +24,16 @@ class WorkerState:
     restore: bytes | None
     """The state to begin from, pickled."""
     _fetcher: Any = field(default=None, repr=False)
-    _iterable: bool = False
+    iterable: bool = False
+    """Whether the data set is iterated, and not asked by number."""
+    stateful: bool = False
+    """Whether it, or its iterator, has a state."""
     _last: bytes | None = None
 
     def create_fetcher(self, make: Any, kind: int, dataset: Any, *rest: Any) -> Any:
         """What `_DatasetKind.create_fetcher` does, with the state restored in torchdata's order: the data set, then its
         iterator."""
-        self._iterable = kind == _DatasetKind.Iterable
+        self.iterable = kind == _DatasetKind.Iterable
         restore, self.restore = self.restore, None
         state = pickle.loads(restore) if restore is not None else {}
         if state.get(DATASET) is not None and isinstance(dataset, Stateful):
@@ -42,13 +45,15 @@ class WorkerState:
         self._last = None
         return self._fetcher
 
-    def changed(self) -> bytes | None:
-        """The state, pickled; None while it is what was told last."""
+    def changed(self, *, again: bool = False) -> bytes | None:
+        """The state, pickled; None while it is what was told last. `again`: whoever is told will not mind, so tell it anew
+        next time."""
         if self._fetcher is None:
             return None
-        fetcher, dataset = fetcher_states(self._iterable, self._fetcher)
+        fetcher, dataset = fetcher_states(self.iterable, self._fetcher)
+        self.stateful = dataset is not None or (fetcher or {}).get(DATASET_ITER) is not None
         found = pickle.dumps({WORKER: self.worker, FETCHER: fetcher, DATASET: dataset})
         if found == self._last:
             return None
-        self._last = found
+        self._last = None if again else found
         return found

@@ -177,13 +177,6 @@ def test_without_it_a_death_ends_the_loop_as_in_torch() -> None:
             list(made(FatalSamples(ROWS, (3,)), BATCH, num_workers=2))
 
 
-class Stream(torch.utils.data.IterableDataset):
-    def __iter__(self):
-        return iter(range(3))
-
-
-def test_what_cannot_be_asked_for_again_is_refused() -> None:
+def test_unknown_words_are_refused() -> None:
     with pytest.raises(SpecError, match="on_worker_death is 'retry'; expected 'raise' .as torch does. or 'restart'"):
         make(FatalSamples(3), on_worker_death="retry")
-    with pytest.raises(SpecError, match="Stream can only be iterated. Leave it out"):
-        make(Stream())
