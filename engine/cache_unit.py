@@ -31,6 +31,8 @@ _LONGEST_TRAILER = 1 << 16
 _BULK_BYTES = 1 << 20
 """Least bytes of a write that is told in the trailer, and so of what can be looked at row by row."""
 _MOST_BULKS = 64
+_AT_ONCE = 1 << 20
+"""Bytes of one write. For larger ones the system looks for larger pages, which may take it several times as long as the copy."""
 
 Compression = Literal["lz4"] | None
 
@@ -163,8 +165,11 @@ class UnitSink:
         view = memoryview(data).cast("B")
         if len(view) >= _BULK_BYTES and not self.packed and len(self._bulks) < _MOST_BULKS:
             self._bulks.append([self._sums.nbytes, self._sums.nbytes + len(view)])
-        self._sums.update(view)
-        return self._write_all(view)
+        for at in range(0, len(view), _AT_ONCE):
+            part = view[at : at + _AT_ONCE]
+            self._sums.update(part)
+            self._write_all(part)
+        return len(view)
 
     def tell(self) -> int:
         return self._sums.nbytes
@@ -190,11 +195,10 @@ class UnitSink:
         self._write_all(memoryview(table + text + end))
         return info
 
-    def _write_all(self, view: memoryview) -> int:
+    def _write_all(self, view: memoryview) -> None:
         written = 0  # a disk that fills up takes a part before it says no
         while written < len(view):
             written += os.write(self._descriptor, view[written:])
-        return written
 
 
 def write_batches(

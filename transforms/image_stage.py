@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
+from forebay.formats.remote_memory import SpanMemory
 from forebay.transforms.compiled import kernels
 from forebay.transforms.image_chain import Chain, Images, Segment
 from forebay.transforms.image_form import DECODED
@@ -22,6 +23,9 @@ from forebay.transforms.stage import ColumnRows, Gathering, TensorSpec
 from forebay.transforms.transform import Rows
 
 crop, resample = kernels("image_crop"), kernels("image_resample")
+
+_MEMORY = SpanMemory(64 << 20)
+"""For the pixels of `run`: of fresh memory the system clears each page first, which takes it as long as writing it takes us."""
 
 
 class ImageStage:
@@ -49,8 +53,8 @@ class ImageStage:
             drawing = _Drawing(chain, output, chain.open(self._column(batch, chain), None), rows)
             sizes = drawing.sizes
             ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
-            buffer = pa.allocate_buffer(int(ends[-1]) * output.dtype.itemsize)
-            drawing.draw(np.frombuffer(buffer, output.dtype), ends[:-1], 0)
+            buffer, room = _MEMORY.take(int(ends[-1]) * output.dtype.itemsize)
+            drawing.draw(np.frombuffer(room, output.dtype), ends[:-1], 0)
             made[name] = _column(chain.after.type, buffer, ends, sizes, output)
         columns = [made[name] if name in made else batch.column(name) for name in self.schema.names]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
