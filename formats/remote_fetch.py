@@ -86,7 +86,8 @@ class Fetcher:
 
     def keeps_busy(self) -> int:
         """Bytes begun and not used yet that keep the store busy: its bandwidth times the least that a long request took, which
-        is the distance to it without the queues that one's own requests make; at least eight requests.
+        is the distance to it without the queues that one's own requests make; at least eight requests, also while nothing is
+        known yet: more of them would only come before what is due first, and take memory.
 
         That product is N. Cardwell et al., BBR: Congestion-Based Congestion Control, 2016. It is taken four times, since a
         read waits for the object's version behind its bytes, and the first of a file for its layout before them.
@@ -95,7 +96,7 @@ class Fetcher:
         with self._lock:
             product = self._least_seconds * self._bandwidth
         most = 2 * options.connections * options.part_bytes
-        return min(max(8 * options.part_bytes, int(4 * product)), most) if product else most
+        return min(max(8 * options.part_bytes, int(4 * product)), most)
 
     def count(self, nbytes: int) -> None:
         """Something was asked for beside what was started here."""

@@ -94,6 +94,7 @@ SHARED = SpanMemory()
 
 
 def _rounded(nbytes: int) -> int:
-    """Up to a multiple of an eighth of the power of two below: fragments of about the same size share memory."""
+    """A 64th more, up to a multiple of an eighth of the power of two below: spans of about the same size share memory, also
+    such of a round number of bytes with a header and without."""
     step = max(mmap.PAGESIZE, 1 << max(0, nbytes.bit_length() - 4))
-    return -(-nbytes // step) * step
+    return -(-(nbytes + nbytes // 64) // step) * step

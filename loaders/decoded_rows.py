@@ -51,6 +51,7 @@ class DecodedRows:
         self._order_of_reading: WindowOrder = order.windows
         self.share = share if order.shuffle == "window" else None
         self.lanes = _lanes_of(self._order_of_reading.lanes, self.share)
+        self._pass = _Pass(self._order_of_reading, order, self.share, plan.source_schema)
         self._held: dict[int, _Window] = {}
         self._loads: dict[tuple[int, int], FragmentRows] = {}
         self._following, self._expect = following, getattr(source, "expect", None)
@@ -108,7 +109,7 @@ class DecodedRows:
             # a fragment that the window before has a part of is decoded once for both
             self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
             coming = [self._loads[one[:2]].expect(self._order.stored(one), pool) for one in reads]
-            self._held[window] = _Window(self, window, [(one, self._loads[one[:2]]) for one in reads])
+            self._held[window] = _Window(self._pass, window, [(one, self._loads[one[:2]]) for one in reads])
             if self._held[window].share:
                 self._held[window].prepare_behind([one for one in coming if one is not None])
         return self._held[window]
@@ -143,14 +144,23 @@ class DecodedRows:
         return FragmentRows(lambda: self._source.read(fragment, columns=columns, at_once=whole), rows, place)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What windows know of the pass: not its `DecodedRows`, which holds them, so that their memory goes when they do."""
+
+    reading: WindowOrder
+    order: EpochOrder
+    share: tuple[int, int] | None
+    schema: pa.Schema
+
+
 class _Window:
     """Rows that come in one stretch of the order: parts of fragments, decoded or being decoded."""
 
-    def __init__(self, rows: DecodedRows, number: int, loads: list[tuple[Read, FragmentRows]]) -> None:
-        order = rows._order_of_reading
-        self.start, self.stop = order.start(number), order.start(number + 1)
-        self._rows, self._loads = rows, loads
-        self.share = None if order.is_rest(number) else rows.share
+    def __init__(self, of: _Pass, number: int, loads: list[tuple[Read, FragmentRows]]) -> None:
+        self.start, self.stop = of.reading.start(number), of.reading.start(number + 1)
+        self._pass, self._loads = of, loads
+        self.share = None if of.reading.is_rest(number) else of.share
         self._batches: dict[int, pa.RecordBatch] = {}
         """What has been taken of `_loads`: one that fails is asked again, and fails again, the others only once."""
         self._lock = threading.Lock()
@@ -213,9 +223,9 @@ class _Window:
         self, joined: "_Joined", positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
         """(record batches, rows in these, sample ids) at `positions`."""
-        at, left = self._rows._order_of_reading.rows(positions)
-        fragments = self._rows._order_of_reading.fragments[at]
-        rows = self._rows._order.unfiltered(fragments, left)
+        at, left = self._pass.reading.rows(positions)
+        fragments = self._pass.reading.fragments[at]
+        rows = self._pass.order.unfiltered(fragments, left)
         ids = row_ids(at, rows).view(np.int64)
         slots = np.searchsorted(joined.starts, ids, side="right") - 1
         return slots, ids - joined.starts[slots], row_ids(fragments, rows)
@@ -225,11 +235,11 @@ class _Window:
         found = self._batches
         while self._loads:
             read, load = self._loads[0]
-            for first, batch in load.take(self._rows._order.stored(read)):
+            for first, batch in load.take(self._pass.order.stored(read)):
                 found[read.place << ROW_BITS | first] = batch  # two lanes may have parts of one fragment
             del self._loads[0]
         starts = sorted(found)
-        joined = _Joined(self._rows._plan.source_schema, [found[one] for one in starts], np.array(starts, np.int64))
+        joined = _Joined(self._pass.schema, [found[one] for one in starts], np.array(starts, np.int64))
         found.clear()
         return joined
 

@@ -13,5 +13,5 @@ def test_the_remote_bench_measures_both_places(capsys: pytest.CaptureFixture[str
     assert set(table) == {"no latency", "50 ms a request"}
     for turns in table.values():
         assert all(turn.share > 0 and turn.running >= turn.loader and turn.first > 0 for turn in turns)
-        assert all(len(turn.cpu) == 4 for turn in turns)
+        assert all(turn.own > 0 and len(turn.cpu) == 6 for turn in turns)
     assert "promised: 80%" in capsys.readouterr().out

@@ -9,7 +9,9 @@ import pytest
 
 from forebay.formats.remote_memory import SpanMemory
 
-SIZE = 3 << 20
+ROOM = 3 << 20
+SIZE = ROOM // 64 * 63
+"""Bytes that are given so much room."""
 
 
 def test_memory_is_used_again_when_its_buffer_is_gone() -> None:
@@ -50,10 +52,10 @@ def test_memory_that_is_still_seen_is_not_used_again(kept: str) -> None:
 
 
 def test_what_is_kept_unused_is_bounded_and_the_longest_unused_goes_first() -> None:
-    memory = SpanMemory(kept_bytes=2 * SIZE)
+    memory = SpanMemory(kept_bytes=2 * ROOM)
     taken = [memory.take(SIZE) for _ in range(4)]
     del taken
-    assert memory.free_bytes == 2 * SIZE
+    assert memory.free_bytes == 2 * ROOM
 
 
 def test_a_buffer_much_smaller_than_what_is_free_gets_its_own() -> None:
@@ -62,7 +64,7 @@ def test_a_buffer_much_smaller_than_what_is_free_gets_its_own() -> None:
     del large
     made = memory.made
     small, _ = memory.take(SIZE)
-    assert memory.made == made + SIZE
+    assert memory.made == made + ROOM
     assert small.size == SIZE
 
 
@@ -72,3 +74,22 @@ def test_short_buffers_ask_the_system_for_nothing() -> None:
     view[:] = b"x" * 100
     assert buffer.to_pybytes() == b"x" * 100
     assert memory.made == 0
+
+
+def test_spans_of_a_round_length_and_of_a_little_more_share_memory() -> None:
+    memory = SpanMemory()
+    buffer, view = memory.take(8 << 20)
+    address = buffer.address
+    del buffer, view
+    assert memory.take((8 << 20) + 400)[0].address == address
+
+
+def test_what_is_to_spare_can_be_lent_again() -> None:
+    memory = SpanMemory()
+    buffer, view = memory.take(SIZE)
+    address = buffer.address
+    del buffer, view
+    memory.spare()
+    again, target = memory.take(SIZE)
+    target[:] = b"x" * SIZE
+    assert again.address == address and again.to_pybytes() == b"x" * SIZE
