@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import torch
-
 from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.mix import Mixture
 from forebay.formats.errors import SchemaError
+from forebay.loaders import device
 from forebay.loaders.batching import Batching, PlainBatching, Steps
 from forebay.loaders.chunk import Chunk, ChunkMaker
 from forebay.loaders.feed_spec import FeedSpec
@@ -51,7 +50,7 @@ class Feed:
             Member(one, spec, number=number, share=_share(dataset, spec), run=run(number))
             for number, one in enumerate(datasets)
         ]
-        gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
+        gpu = device.number()
         self.ring = Ring(pinned=gpu is not None, gpu=gpu, keep=self._threads + 4, overwrite=spec.overwrite)
         self._makers = [ChunkMaker(one, spec, self.ring) for one in self.members]
         if any(one.specs != self._makers[0].specs for one in self._makers):

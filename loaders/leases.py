@@ -11,8 +11,6 @@ from forebay.loaders import device
 from forebay.loaders.arena import Arena
 from forebay.loaders.slot_table import SlotTable
 
-Marks = tuple[device.Passed, ...]
-
 _UNMAPPED_LEAST = 1 << 22
 """Bytes of a slot for which it is worth the call."""
 _UNMAPPED_A_S = 1e9
@@ -31,12 +29,14 @@ class Leases:
     arena: Arena
     pinned: bool = False
     """Page-lock slots for the device; such a slot is free only when the device has read it, too."""
+    gpu: int | None = None
+    """Number of the GPU that the trainer uses; None: the one in use."""
     out: set[int] = field(default_factory=set)
     """Slots that a batch of the user's holds."""
     _table: SlotTable = field(init=False, repr=False)
     _locked: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     """Slot -> address and bytes of it that are page-locked."""
-    _unread: deque[tuple[int, Marks | None]] = field(default_factory=deque, repr=False)
+    _unread: deque[tuple[int, device.Marks | None]] = field(default_factory=deque, repr=False)
     """Slots that wait for the device."""
     _closing: bool = False
     _pid: int = field(default_factory=os.getpid, repr=False)
@@ -58,7 +58,7 @@ class Leases:
         for _ in range(len(self._unread)):
             number, marks = self._unread.popleft()
             if marks is None:
-                marks = device.work_queued()
+                marks = self._marks()
             if marks is not None and all(mark.query() for mark in marks):
                 self._table.reading[number] = 0
             else:
@@ -94,9 +94,13 @@ class Leases:
             self._table.reading[number] = 0
             return
         # A copy to the device may still be under way: torch learns from its own host memory, but not from ours, when it ends.
-        self._unread.append((number, device.work_queued()))
+        self._unread.append((number, self._marks()))
         if self._closing and not self.out:
             self._unlock()
+
+    def _marks(self) -> device.Marks | None:
+        with device.on(self.gpu):  # the last view may die in any thread
+            return device.work_queued()
 
     def _lock(self, number: int, address: int, nbytes: int) -> None:
         """Page-lock a slot, once, and anew when it has grown."""
@@ -113,7 +117,8 @@ class Leases:
 
     def _unlock(self) -> None:
         if self._locked:
-            device.wait()
+            with device.on(self.gpu):
+                device.wait()
         for address, _ in self._locked.values():
             device.unpin(address)
         self._locked.clear()

@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -134,10 +134,16 @@ class Ring:
             return device.work_queued()
 
     def _on_gpu(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.gpu is None else torch.cuda.device(self.gpu)
+        return device.on(self.gpu)
+
+    def __del__(self) -> None:
+        if self.pinned:
+            for memory, marks in self._unread:
+                device.keep_until_read(memory, marks, self.gpu)
 
     def _settle(self) -> None:
         """Take back the memory that the device has read meanwhile."""
+        device.let_go_of_read()
         for _ in range(len(self._unread)):
             memory, marks = self._unread.popleft()
             if marks is None:

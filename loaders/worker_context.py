@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from forebay.loaders import device
 from forebay.loaders.answered import Answered
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
@@ -55,7 +56,8 @@ class WorkerContext:
         self._workers, self._bytes = workers, arena_bytes
         slots = workers * (prefetch + _SPARE_SLOTS)
         self._arena = Arena.create(slots, arena_bytes // workers) if arena_bytes // workers else None
-        self.leases = Leases(self._arena, pinned) if self._arena is not None else None
+        gpu = device.number() if pinned else None
+        self.leases = Leases(self._arena, pinned, gpu) if self._arena is not None else None
         self.results = ResultQueue(self.leases)
         self.tasks: list[IndexQueue] = []
         self.started: list[_Started] = []
@@ -77,7 +79,7 @@ class WorkerContext:
             workers=max(loader.num_workers, 1),
             prefetch=loader.prefetch_factor or 0,
             arena_bytes=default_arena_bytes() if loader.arena_bytes is None else loader.arena_bytes,
-            pinned=bool(loader.pin_memory and torch.cuda.is_available()),
+            pinned=bool(loader.pin_memory and device.number() is not None),
         )
         made.sample_seed = loader.sample_seed
         return made
