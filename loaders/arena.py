@@ -5,7 +5,9 @@ batches pass. A slot is a range of addresses; the memory behind it is added when
 grow while a batch is being written, and never moves. Any worker may take any slot, so that there are only as many with
 memory as batches are on their way or with the user at a time.
 
-    | table of slots (`slot_table`) | slot 0 | slot 1 | ... |
+    | less than a huge page, not mapped | table of slots (`slot_table`) | slot 0 | slot 1 | ... |
+
+What is not mapped lets addresses and places in the file differ by whole huge pages, without which there are none.
 """
 
 import contextlib
@@ -24,6 +26,12 @@ from forebay.loaders.slot_table import SlotTable, table_bytes
 _PAGE = mmap.PAGESIZE
 _NO_RESERVE = 0x4000
 """MAP_NORESERVE: addresses are not memory."""
+HUGE = 1 << 21
+"""Bytes of a huge page."""
+_MAPPINGS = 4
+"""Mappings that are tried for an address that huge pages need."""
+_COLLAPSE = 25
+"""MADV_COLLAPSE: put a huge page where small ones are."""
 _AT_ONCE = 1 << 30
 """Bytes of one write: Linux takes at most 2 GB."""
 _PIECES = 512
@@ -39,6 +47,8 @@ class Arena:
     """Addresses of a slot: the most that one batch may need."""
     fd: int
     _map: mmap.mmap | None = field(default=None, repr=False)
+    _skipped: int = field(default=0, repr=False)
+    """Bytes of the file before the mapping."""
 
     @classmethod
     def create(cls, slots: int, slot_bytes: int) -> "Arena | None":
@@ -50,29 +60,30 @@ class Arena:
             return None
         arena = cls(slots, slot_bytes, fd)
         try:
-            os.ftruncate(fd, arena._first_slot + slots * slot_bytes)
+            os.ftruncate(fd, HUGE + arena._end)
             arena._mapped()
-            os.posix_fallocate(fd, 0, arena._first_slot)
+            os.posix_fallocate(fd, HUGE, table_bytes(slots))
         except (OSError, ValueError, OverflowError):
             os.close(fd)
             return None
         return arena
 
     @property
-    def _first_slot(self) -> int:
-        return rounded_up(table_bytes(self.slots))
+    def _end(self) -> int:
+        return self.offset(self.slots)
 
     def offset(self, slot: int) -> int:
-        """Where a slot begins."""
-        return self._first_slot + slot * self.slot_bytes
+        """Where in the file a slot begins."""
+        return HUGE + rounded_up(table_bytes(self.slots), HUGE) + slot * rounded_up(self.slot_bytes, HUGE)
 
     def table(self) -> SlotTable:
         """What is known of the slots."""
-        return SlotTable(memoryview(self._mapped())[: table_bytes(self.slots)], self.slots)
+        mapped = memoryview(self._mapped())[HUGE - self._skipped :]
+        return SlotTable(mapped[: table_bytes(self.slots)], self.slots)
 
     def export(self, offset: int, nbytes: int) -> "ctypes.Array[ctypes.c_char]":
         """Memory of the arena. Whatever views it keeps this very object alive: the one thing a lease may be tied to."""
-        return (ctypes.c_char * nbytes).from_buffer(self._mapped(), offset)
+        return (ctypes.c_char * nbytes).from_buffer(self._mapped(), offset - self._skipped)
 
     def back(self, offset: int, nbytes: int) -> None:
         """Put memory behind a range: a store to memory that is not there is a bus error.
@@ -108,15 +119,25 @@ class Arena:
             while done < nbytes:
                 done += os.pwrite(self.fd, rest[done:], offset + done)
 
+    def make_huge(self, offset: int) -> None:
+        """Put a huge page behind a range that begins at a multiple of one, with what is there already.
+
+        Raises:
+            OSError: the system does not do that (EINVAL), or has none left.
+        """
+        self.back(offset, 1)
+        self._advise(_COLLAPSE, offset, HUGE)
+        self.unmap(offset, HUGE)
+
     def unmap(self, offset: int, nbytes: int) -> None:
         """Take pages out of this process's page table: they stay, with what is in them, and come back when touched."""
         with contextlib.suppress(OSError):
-            self._mapped().madvise(mmap.MADV_DONTNEED, offset, rounded_up(nbytes))
+            self._advise(mmap.MADV_DONTNEED, offset, nbytes)
 
     def release(self, offset: int, nbytes: int) -> None:
         """Give the memory behind a range back to the system."""
         with contextlib.suppress(OSError):
-            self._mapped().madvise(mmap.MADV_REMOVE, offset, rounded_up(nbytes))
+            self._advise(mmap.MADV_REMOVE, offset, nbytes)
 
     def close(self) -> None:
         """Give the descriptor back. Memory stays until the last view of it is gone."""
@@ -130,19 +151,38 @@ class Arena:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.slots, self.slot_bytes, fd = state
-        self.fd, self._map = fd.detach(), None
+        self.fd, self._map, self._skipped = fd.detach(), None, 0
+
+    def _advise(self, what: int, offset: int, nbytes: int) -> None:
+        mapped = self._mapped()
+        mapped.madvise(what, offset - self._skipped, rounded_up(nbytes))
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
-            flags = mmap.MAP_SHARED | _NO_RESERVE
-            size = self._first_slot + self.slots * self.slot_bytes
-            self._map = mmap.mmap(self.fd, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            self._map, self._skipped = _map(self.fd, self._end)
         return self._map
 
 
-def rounded_up(nbytes: int) -> int:
+def rounded_up(nbytes: int, page: int = _PAGE) -> int:
     """To whole pages."""
-    return -(-nbytes // _PAGE) * _PAGE
+    return -(-nbytes // page) * page
+
+
+def _map(fd: int, nbytes: int) -> tuple[mmap.mmap, int]:
+    """A mapping of so many bytes of a file, and how many are left out before them, so that both lie in huge pages alike."""
+    skipped = 0
+    for _ in range(_MAPPINGS):
+        flags, prot = mmap.MAP_SHARED | _NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+        found = mmap.mmap(fd, nbytes, flags=flags, prot=prot, offset=skipped)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(found))
+        if (address - skipped) % HUGE == 0:
+            break
+        # the next mapping mostly comes to the same place; where another thread took it, there will be small pages only
+        skipped = address % HUGE
+        found.close()
+    else:
+        found = mmap.mmap(fd, nbytes, flags=flags, prot=prot, offset=skipped)
+    return found, skipped
 
 
 def _nameless_file() -> int:

@@ -72,7 +72,7 @@ class Leases:
                 # nobody knows how much of its memory there is: none, except where it is locked for a device
                 if not self.pinned:
                     self.arena.release(self.arena.offset(number), self._table.capacity[number])
-                    self._table.capacity[number] = 0
+                    self._table.emptied(number)
                 self._table.reading[number] = 0
             self._table.writing[number] = 0
 

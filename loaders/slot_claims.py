@@ -105,7 +105,7 @@ class SlotClaims:
         for slot in range(self.table.slots):
             if self.table.capacity[slot] and self.table.claimed_at[slot] < old and self.table.is_free(slot):
                 self.arena.release(self.arena.offset(slot), self.table.capacity[slot])
-                self.table.capacity[slot] = 0
+                self.table.emptied(slot)
                 return
 
     def _nobody_else(self) -> AbstractContextManager[bool]:

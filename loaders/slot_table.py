@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _WORD = 8
-_NUMBERS = 5
+_NUMBERS = 6
 """Numbers of a slot."""
 _TRIES, _PAUSE_S = 100, 1e-4
 """A worker that was stopped while it had the lock must not hold up the others: after 10 ms they do without a slot."""
@@ -33,6 +33,8 @@ class SlotTable:
     """1 from when it is sent until the loader, and its user, have no view of it."""
     capacity: memoryview = field(init=False)
     """Bytes that exist."""
+    huge: memoryview = field(init=False)
+    """Bytes from its start that lie in huge pages."""
     claimed_at: memoryview = field(init=False)
     """Value of `claims` when it was last taken."""
     _own: memoryview = field(init=False)
@@ -40,7 +42,7 @@ class SlotTable:
     def __post_init__(self) -> None:
         words = self.memory.cast("q")
         parts = [words[number * self.slots : (number + 1) * self.slots] for number in range(_NUMBERS)]
-        self.claimed_by, self.writing, self.reading, self.capacity, self.claimed_at = parts
+        self.claimed_by, self.writing, self.reading, self.capacity, self.huge, self.claimed_at = parts
         self._own = words[_NUMBERS * self.slots :]
 
     @property
@@ -67,6 +69,10 @@ class SlotTable:
         self.claimed_at[slot] = self._own[1]
         self.claimed_by[slot] = worker + 1
         self.writing[slot] = 1
+
+    def emptied(self, slot: int) -> None:
+        """Its memory was given back."""
+        self.capacity[slot] = self.huge[slot] = 0
 
     def last_of(self, worker: int) -> list[int]:
         """Slots that a worker had last."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.loaders.arena import Arena, rounded_up
+from forebay.loaders.arena import HUGE, Arena, rounded_up
+from forebay.loaders.huge_pages import HugePages
 from forebay.loaders.map_budget import MapBudget
 from forebay.loaders.slot_claims import SlotClaims
 
@@ -25,6 +26,7 @@ class SlotWriter:
     current: int = -1
     """The slot of this batch, -1 while it has none."""
     _budget: MapBudget = field(init=False, repr=False)
+    _pages: HugePages = field(init=False, repr=False)
     _held: "dict[int, list[weakref.ref[ctypes.Array[ctypes.c_char]]]]" = field(default_factory=dict, repr=False)
     """Memory of slots that was handed out in this process: the user's code may have kept a view of it."""
     _used: int = 0
@@ -33,10 +35,15 @@ class SlotWriter:
     """Bytes that the current slot may have."""
     _backed: int = 0
     """Bytes of it that exist."""
+    _huge: int = 0
+    """Bytes of it that lie in huge pages."""
+    _unmapped: int = 0
+    """Bytes of those that were taken out of the page table again."""
     _last_size: int = 0
 
     def __post_init__(self) -> None:
         self._budget = MapBudget(self.arena, self.claims.workers)
+        self._pages = HugePages(self.arena, self.claims.table)
 
     def begin(self) -> None:
         """A new batch begins; what the last one took and did not send is free."""
@@ -55,7 +62,10 @@ class SlotWriter:
         for slot, views in list(self._held.items()):
             if slot != self.current and all(one() is None for one in views):
                 del self._held[slot]
-                self._budget.let_go(slot, self.claims.table.capacity[slot])
+                if self.claims.table.huge[slot]:
+                    self.arena.unmap(self.arena.offset(slot), self.claims.table.capacity[slot])
+                else:
+                    self._budget.let_go(slot, self.claims.table.capacity[slot])
                 self.claims.let_go(slot)
 
     def allocate(self, nbytes: int) -> "ctypes.Array[ctypes.c_char] | None":
@@ -65,9 +75,13 @@ class SlotWriter:
         self._drop_dead_end()
         start = -(-self._used // _ALIGN) * _ALIGN
         if start + nbytes > self._capacity:
-            if not self.claims.reserve(self.current, start + nbytes):
+            wanted = (self._pages.rounded(start + nbytes), start + nbytes)
+            reserved = next((one for one in wanted if self.claims.reserve(self.current, one)), None)
+            if reserved is None:
                 return None
-            self._capacity = rounded_up(start + nbytes)
+            self._capacity = rounded_up(reserved)
+        self._huge = self._pages.behind(self.current, min(self._pages.rounded(start + nbytes), self._capacity))
+        self._backed = max(self._backed, self._huge)
         memory = self.arena.export(self.arena.offset(self.current) + start, nbytes)
         self._used = start + nbytes
         self._held[self.current].append(weakref.ref(memory))
@@ -95,9 +109,17 @@ class SlotWriter:
         """Make sure that the first bytes of memory exist, for stores to them. False when there is no more memory."""
         return self._back_to(self.offset_of(memory) + nbytes)
 
-    def mapped_bytes(self, nbytes: int) -> int:
-        """How many of so many bytes are to be filled by stores; the others by `write`."""
-        return self._budget.of(self.current, nbytes)
+    def mapped_bytes(self, memory: "ctypes.Array[ctypes.c_char]") -> int:
+        """How many of its bytes are to be filled by stores; the others by `write`."""
+        huge = self._huge - self.offset_of(memory)
+        return min(huge, len(memory)) if huge > 0 else self._budget.of(self.current, len(memory))
+
+    def stored(self, memory: "ctypes.Array[ctypes.c_char]", nbytes: int) -> None:
+        """The first bytes of memory were stored: huge pages that are full are mapped again when somebody reads them."""
+        full = min(self.offset_of(memory) + nbytes, self._huge) // HUGE * HUGE
+        if full > self._unmapped:
+            self.arena.unmap(self.arena.offset(self.current) + self._unmapped, full - self._unmapped)
+            self._unmapped = full
 
     def send(self) -> tuple[int, int]:
         """The slot now belongs to the loader, too. Returns its number and the bytes it has."""
@@ -111,7 +133,7 @@ class SlotWriter:
         slot = self.claims.claim(max(nbytes, self._last_size))
         if slot < 0:
             return False
-        self.current, self._used = slot, 0
+        self.current, self._used, self._huge, self._unmapped = slot, 0, 0, 0
         self._capacity = self._backed = self.claims.table.capacity[slot]
         self._held[slot] = []
         return True

@@ -9,6 +9,8 @@ from forebay.loaders.slot_writer import SlotWriter
 
 _LARGE = 1 << 17
 """Bytes of a sample that is written from where it lies; smaller ones are stacked first, in memory that the cache holds."""
+_STORED_AT_ONCE = 1 << 22
+"""Bytes that are stored before full pages are taken out of the page table."""
 _AT_ONCE = 1 << 18
 """Bytes that are stacked before they are written."""
 
@@ -25,11 +27,14 @@ def stack_into(
         RuntimeError: their shapes differ, or one cannot be turned into the first one's type.
     """
     each = batch[0].nbytes
-    mapped = slots.mapped_bytes(len(memory)) // each
-    if mapped:
-        if not slots.back(memory, mapped * each):
-            return False
-        torch.stack(tuple(batch[:mapped]), 0, out=made[:mapped])
+    mapped = slots.mapped_bytes(memory) // each
+    if mapped and not slots.back(memory, mapped * each):
+        return False
+    step = max(1, _STORED_AT_ONCE // each)
+    for start in range(0, mapped, step):
+        end = min(start + step, mapped)
+        _stack(batch[start:end], batch[0], made[start:end])
+        slots.stored(memory, end * each)
     if mapped == len(batch):
         return True
     if each >= _LARGE and all(_alike(one, batch[0]) for one in batch[mapped:]):
@@ -39,12 +44,16 @@ def stack_into(
     room = torch.empty((min(step, len(batch) - mapped), *made.shape[1:]), dtype=made.dtype)
     for start in range(mapped, len(batch), step):
         part = batch[start : start + step]
-        if part[0].shape != batch[0].shape:
-            raise RuntimeError("stack expects each tensor to be equal size")
-        torch.stack(tuple(part), 0, out=room[: len(part)])
+        _stack(part, batch[0], room[: len(part)])
         if not slots.write(memory, start * each, [_bytes_of(room[: len(part)])]):
             return False
     return True
+
+
+def _stack(part: Sequence[torch.Tensor], first: torch.Tensor, room: torch.Tensor) -> None:
+    if part[0].shape != first.shape:
+        raise RuntimeError("stack expects each tensor to be equal size")
+    torch.stack(tuple(part), 0, out=room)
 
 
 def _alike(one: torch.Tensor, first: torch.Tensor) -> bool:

@@ -250,7 +250,7 @@ def test_a_batch_is_stacked_as_torch_stacks_it(name: str, mapped: float, monkeyp
     arena = Arena.create(2, 1 << 22)
     assert arena is not None
     writer = writer_of(arena)
-    monkeypatch.setattr(SlotWriter, "mapped_bytes", lambda _, nbytes: int(nbytes * mapped))
+    monkeypatch.setattr(SlotWriter, "mapped_bytes", lambda _, memory: int(len(memory) * mapped))
     memory = writer.allocate(len(batch) * batch[0].nbytes)
     assert memory is not None
     made = torch.frombuffer(memory, dtype=batch[0].dtype).view(len(batch), *batch[0].shape)
