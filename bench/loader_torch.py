@@ -13,7 +13,7 @@ Sets of settings:
 
 Each run is a process of its own with the same number of workers; the two loaders take turns. Rates are those of whole epochs
 after the first, by wall time and by CPU time of the whole process tree; PSS is the largest sum over that tree; "and held open"
-adds shared memory that no process has mapped at the moment: batches of torch's loader that wait to be taken. The last lines
+adds shared memory that no process has mapped at the moment: batches that wait to be taken. The last lines
 say which demands are reached.
 """
 

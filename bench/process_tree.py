@@ -1,6 +1,7 @@
 """CPU time, memory and bytes read of a process and everything below it, from /proc."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +78,16 @@ def memory(root: int) -> Memory:
 def waiting_shared(root: int) -> int:
     """Bytes of shared memory that the tree holds by open files only, mapped by none of it: no PSS tells of these.
 
-    Batches of torch's loader lie so between the worker that made them and the loader that takes them.
+    Batches of torch's loader lie so between the worker that made them and the loader that takes them, those of forebay's in
+    slots whose pages nobody has mapped.
     """
-    held: dict[tuple[int, int], int] = {}
-    mapped: set[int] = set()
+    held: dict[int, int] = {}
+    mapped: dict[int, int] = {}
     for pid in descendants(root):
         try:
             entries = os.listdir(f"/proc/{pid}/fd")
-            mapped.update(_shared_maps(Path(f"/proc/{pid}/maps").read_text()))
+            for number, size in _shared_maps(Path(f"/proc/{pid}/smaps").read_text()):
+                mapped[number] = mapped.get(number, 0) + size
         except OSError:
             continue
         for entry in entries:
@@ -92,16 +95,21 @@ def waiting_shared(root: int) -> int:
             try:
                 if os.readlink(path).startswith(_SHARED):
                     found = os.stat(path)
-                    held[found.st_dev, found.st_ino] = found.st_blocks * 512
+                    held[found.st_ino] = found.st_blocks * 512
             except OSError:
                 continue
-    return sum(size for (_, number), size in held.items() if number not in mapped)
+    return sum(max(0, size - mapped.get(number, 0)) for number, size in held.items())
 
 
-def _shared_maps(maps: str) -> list[int]:
-    """Inodes of shared memory in the text of /proc/PID/maps."""
-    lines = (line.split(maxsplit=5) for line in maps.splitlines())
-    return [int(parts[4]) for parts in lines if len(parts) == 6 and parts[5].startswith(_SHARED)]
+def _shared_maps(smaps: str) -> Iterator[tuple[int, int]]:
+    """Inodes of shared memory in the text of /proc/PID/smaps, and how much of each is mapped (PSS)."""
+    number = 0
+    for line in smaps.splitlines():
+        if line.startswith("Pss:") and number:
+            yield number, int(line.split()[1]) * 1024
+        elif "-" in line.partition(" ")[0]:
+            parts = line.split(maxsplit=5)
+            number = int(parts[4]) if len(parts) == 6 and parts[5].startswith(_SHARED) else 0
 
 
 def adopt_orphans() -> None:

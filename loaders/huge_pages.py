@@ -9,7 +9,7 @@ memory is in such pieces that it has to tidy up first, slots keep small pages.
 
 import errno
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forebay.loaders.arena import HUGE, Arena
 from forebay.loaders.slot_table import SlotTable
@@ -17,7 +17,7 @@ from forebay.loaders.slot_table import SlotTable
 _SMALL_S = 6e-4
 """CPU time of as many small pages, which a huge one saves."""
 _SPENT_S, _SHARE = 2e-3, 0.05
-"""CPU seconds, and a share of all that the worker has used, that may go into making pages beyond `_SMALL_S` each."""
+"""CPU seconds, and a share of all that the worker uses, that may go into making pages beyond `_SMALL_S` each."""
 _FAILED_S = 1e-2
 """What a page counts for that could not be had."""
 
@@ -31,6 +31,7 @@ class HugePages:
     spent_s: float = 0.0
     possible: bool = True
     """Whether the system can at all."""
+    _began_s: float = field(default_factory=lambda: time.thread_time())
 
     def behind(self, slot: int, nbytes: int) -> int:
         """Bytes from the slot's start that lie in huge pages, after making as many of the first `nbytes` do as is cheap."""
@@ -53,4 +54,4 @@ class HugePages:
         return max(nbytes, (nbytes + HUGE // 2) // HUGE * HUGE) if self.possible else nbytes
 
     def _cheap(self) -> bool:
-        return self.spent_s <= _SPENT_S + _SHARE * time.thread_time()
+        return self.spent_s <= _SPENT_S + _SHARE * (time.thread_time() - self._began_s)

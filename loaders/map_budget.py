@@ -2,7 +2,8 @@
 
 A page is filled by a store to it, once it is mapped, or by a write to the file behind it. Mapping a page takes as long as
 copying two, and from then on it counts as the process's memory; a store to a mapped one takes half of what a write does. So
-slots are written to, except by workers that do nothing but copy: those map a batch each.
+slots are written to, except by workers that do nothing but copy: those map a batch each. All of that is for small pages; see
+`huge_pages` for others.
 """
 
 import time
@@ -60,7 +61,8 @@ class MapBudget:
         self._mapped.add(slot)
         return min(left, nbytes)
 
-    def let_go(self, slot: int, nbytes: int) -> None:
-        """The worker is done with a slot: unless it stays mapped, take it out of the page table."""
-        if self._busy < _BUSY_BATCHES:
+    def let_go(self, slot: int, nbytes: int, *, huge: bool = False) -> None:
+        """The worker is done with a slot: unless it stays mapped, which nothing is gained by where its pages are huge, take it
+        out of the page table."""
+        if huge or self._busy < _BUSY_BATCHES:
             self.arena.unmap(self.arena.offset(slot), nbytes)

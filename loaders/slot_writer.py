@@ -62,10 +62,8 @@ class SlotWriter:
         for slot, views in list(self._held.items()):
             if slot != self.current and all(one() is None for one in views):
                 del self._held[slot]
-                if self.claims.table.huge[slot]:
-                    self.arena.unmap(self.arena.offset(slot), self.claims.table.capacity[slot])
-                else:
-                    self._budget.let_go(slot, self.claims.table.capacity[slot])
+                table = self.claims.table
+                self._budget.let_go(slot, table.capacity[slot], huge=table.huge[slot] > 0)
                 self.claims.let_go(slot)
 
     def allocate(self, nbytes: int) -> "ctypes.Array[ctypes.c_char] | None":

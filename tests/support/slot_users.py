@@ -47,6 +47,13 @@ def die_with_slots(arena: Arena, worker: int, slots: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def make_huge(arena: Arena, results: Any) -> None:
+    """Put a huge page behind the second slot, and something into it."""
+    arena.make_huge(arena.offset(1))
+    arena.export(arena.offset(1), 5).raw = b"there"
+    results.put("made")
+
+
 def policy_of(_: Any) -> int:
     """A collate function that gives the scheduling policy of its worker."""
     return os.sched_getscheduler(0)
