@@ -22,8 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay import transforms as T
+from forebay.loaders.ring import Ring, slot_bytes
 from forebay.transforms.fuse_image import fuse
-from forebay.transforms.stage import SlotStage
+from forebay.transforms.stage import SlotStage, TensorSpec
 from forebay.transforms.transform import Rows, Transform
 
 SIZE = 224
@@ -136,7 +137,9 @@ def cached(files: list[bytes], folder: Path) -> dict[str, Callable[[], object]]:
         writer.write_batch(kept)
     mapped = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
     take = np.random.default_rng(1).permutation(len(files))
-    out = np.zeros((len(files), 3, SIZE, SIZE), np.float32)
+    spec = TensorSpec((3, SIZE, SIZE), np.dtype(np.float32))
+    out = Ring().take(slot_bytes(len(files), [spec])).column("image", len(files), spec)  # as a loader has it
+    out[:] = 0
     other = np.ones_like(out)
     chain = [T.RandomCrop(SIZE), T.HorizontalFlip(), T.NormalizeImage()]
     after = stage(chain, mapped.schema, 2)

@@ -24,7 +24,7 @@ CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
 _MOST_BATCHES = 256
-STRETCH = 4
+STRETCH = 8
 """Chunks filled in parts of which all is found out at once that can be known before they are written."""
 _GROWTH = 4
 """How many times as many batches as the one before a chunk at the beginning of an iteration has."""

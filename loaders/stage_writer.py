@@ -77,7 +77,7 @@ class StageWriter:
         if self.first:
             batch = self._run(self.first, batch, rows, self._path_of)
         if self._last is not None:
-            with self.telling(rows):
+            with self._telling(rows):
                 self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
         return self._left(batch, out)
 
@@ -93,7 +93,7 @@ class StageWriter:
         where = {name: found.gatherer.located(name, found.slots, found.rows) for name in self._last.reads}
         if not all(one is not None for one in where.values()):
             return None
-        with self.telling(rows):
+        with self._telling(rows):
             made = self._last.gathering(where, rows)
         rest = found.gatherer.take(found.slots, found.rows, self._rest) if self._rest else None
         return Gathered(self, found, rows, made, rest)
@@ -120,14 +120,14 @@ class StageWriter:
         return batch.select(self.loose) if self.loose else None
 
     @contextmanager
-    def telling(self, rows: Rows) -> Iterator[None]:
+    def _telling(self, rows: Rows) -> Iterator[None]:
         """Say where a bad row is."""
         try:
             yield
         except BadRows as error:
-            raise self._located(error, rows) from error
+            raise self.located(error, rows) from error
 
-    def _located(self, error: BadRows, rows: Rows) -> DataError:
+    def located(self, error: BadRows, rows: Rows) -> DataError:
         fragment, row = split_id(int(rows.ids[error.rows[0]]))
         column = f", column {error.column!r}" if error.column else ""
         return DataError(
@@ -150,8 +150,10 @@ class Gathered:
 
     def write(self, out: Mapping[str, NDArray[Any]], first: int, stop: int, to: int) -> None:
         """Write rows `first` to `stop` to rows `to` and on of `out`, which is as for `StageWriter.write`, but for the rest."""
-        with self.writer.telling(self.rows):
+        try:
             self.made(out, first, stop, to)
+        except BadRows as error:
+            raise self.writer.located(error, self.rows) from error
 
 
 def run_here(

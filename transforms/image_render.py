@@ -44,7 +44,10 @@ class Renderer:
         if self._placement.filter == resample.NEAREST:
             plan = crop_plan(self._placement, row, pixels)
             plan[0, crop.OUT] = place
-            self.crop(pixels.data, plan, output=output, flat=flat)
+            fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
+            form = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
+            past = flat.nbytes >= PAST_CACHES
+            crop.crop_into(pixels.data, plan, 0, 1, past, *form, self._line, *output.targets(flat))
             return
         p = self._plan[row]
         if pixels.is_rgb:
@@ -55,15 +58,6 @@ class Renderer:
         how = (output.kind, output.channels, output.last, output.scale, output.shift, output.table)
         room = (self._starts, self._scratch)
         resample.resample_into(data, self._plan, self._boxes, row, *how, *room, *output.targets(flat))
-
-    def crop(
-        self, data: NDArray[np.uint8], plan: NDArray[np.int64], *, output: ImageOutput, flat: NDArray[Any]
-    ) -> None:
-        """Write all images of a crop plan."""
-        fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
-        how = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
-        past = flat.nbytes >= PAST_CACHES
-        crop.crop_into(data, plan, 0, len(plan), past, *how, self._line, *output.targets(flat))
 
     def _repacked(self, pixels: Pixels, p: list[int], channels: int) -> tuple[NDArray[np.uint8], int, int]:
         """The part that is read as RGB; where its first row and column would begin, and its bytes a row."""
@@ -104,6 +98,25 @@ def scratch_of(plan: NDArray[np.int64], boxes: NDArray[np.float64]) -> tuple[int
     span = plan[:, resample.X_HIGH] - plan[:, resample.X_LOW]
     values = rows * taps[:, 0] + wide * (taps[:, 1] + 3) + 3 * (span + taps[:, 1]) + 32 + wide * 4 * (taps[:, 1] + 1)
     return int((rows + wide).max(initial=0)), int(values.max(initial=0))
+
+
+class Crops:
+    """Planar images of which a window is flipped and written, and that is all: any threads may write some of them."""
+
+    def __init__(
+        self, data: NDArray[np.uint8], starts: NDArray[np.int64], placement: Placement, output: ImageOutput
+    ) -> None:
+        self._data, self._plan, self._output = data, crop_plans(placement, starts), output
+        fill = np.resize(np.array(placement.fill, np.uint8), output.channels)
+        self._how = output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table
+        self._longest = int(placement.window[:, 3].max(initial=0))
+
+    def write(self, flat: NDArray[Any], places: NDArray[np.int64], first: int) -> None:
+        """Write as many images as there are places to `flat`, image `first + i` from `places[i]` on."""
+        plan = self._plan[first : first + len(places)].copy()
+        plan[:, crop.OUT] = places
+        past, line = flat.nbytes >= PAST_CACHES, np.empty(self._longest, np.uint8)
+        crop.crop_into(self._data, plan, 0, len(plan), past, *self._how, line, *self._output.targets(flat))
 
 
 def crop_plan(placement: Placement, row: int, pixels: Pixels) -> NDArray[np.int64]:

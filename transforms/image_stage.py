@@ -1,6 +1,7 @@
 """The stage that runs fused image chains: decode, place, paint and normalize, into a new batch or a training batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from forebay.transforms.image_output import ImageOutput, plain
 from forebay.transforms.image_pixels import Pixels, planar
 from forebay.transforms.image_placement import Placement
 from forebay.transforms.image_planar import PlanarImages
-from forebay.transforms.image_render import Renderer, crop_plans, needed
+from forebay.transforms.image_render import Crops, Renderer, needed
 from forebay.transforms.pieces_stage import check_take
 from forebay.transforms.stage import ColumnRows, Gathering, TensorSpec
 from forebay.transforms.transform import Rows
 
-crop, resample = kernels("image_crop"), kernels("image_resample")
+resample = kernels("image_resample")
 
 _MEMORY = SpanMemory(64 << 20)
 """For the pixels of `run`: of fresh memory the system clears each page first, which takes it as long as writing it takes us."""
@@ -38,13 +39,14 @@ class ImageStage:
         self.label = "+".join(one.label for one in chains)
         self.reads = tuple(one.before.name for one in chains)
         self._outputs = [one.output for one in chains]
+        self._specs = {
+            one.after.name: TensorSpec(tuple(one.after.type.shape), output.dtype)
+            for one, output in zip(self._chains, self._outputs, strict=True)
+            if isinstance(one.after.type, pa.FixedShapeTensorType)
+        }
 
     def tensors(self) -> Mapping[str, TensorSpec]:
-        made = {}
-        for chain, output in zip(self._chains, self._outputs, strict=True):
-            if isinstance(chain.after.type, pa.FixedShapeTensorType):
-                made[chain.after.name] = TensorSpec(tuple(chain.after.type.shape), output.dtype)
-        return made
+        return self._specs
 
     def run(self, batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
         made = {}
@@ -68,8 +70,12 @@ class ImageStage:
     ) -> None:
         check_take(take, batch.num_rows)
         n = batch.num_rows if take is None else len(take)
-        for chain, output, into in self._targets(n, out):
-            _Drawing(chain, output, chain.open(self._column(batch, chain), take), rows).draw_rows(into, 0, n, 0)
+        for chain, output in zip(self._chains, self._outputs, strict=True):
+            name = chain.after.name
+            if name in self._specs:
+                self._check(out[name], name, n)
+                drawing = _Drawing(chain, output, chain.open(self._column(batch, chain), take), rows)
+                drawing.draw_rows(out[name], 0, n, 0)
 
     @property
     def by_address(self) -> bool:
@@ -82,27 +88,19 @@ class ImageStage:
         }
 
         def into(out: Mapping[str, NDArray[Any]], first: int, stop: int, to: int) -> None:
-            for chain, _, array in self._targets(None, out):
-                drawings[chain.after.name].draw_rows(array, first, stop, to)
+            for name, drawing in drawings.items():
+                self._check(out[name], name, len(out[name]))
+                drawing.draw_rows(out[name], first, stop, to)
 
         return into
 
-    def _targets(
-        self, n: int | None, out: Mapping[str, NDArray[Any]]
-    ) -> Iterator[tuple[Chain, ImageOutput, NDArray[Any]]]:
-        """The chains that write tensors, with the arrays of `n` rows (None: of any number) that they write to."""
-        specs = self.tensors()
-        for chain, output in zip(self._chains, self._outputs, strict=True):
-            spec = specs.get(chain.after.name)
-            if spec is None:
-                continue
-            into = out[chain.after.name]
-            if into.dtype != spec.dtype or into.shape != (len(into) if n is None else n, *spec.shape):
-                raise SchemaError(
-                    f"{self.label}: the array for column {chain.after.name!r} is {into.dtype}{list(into.shape)}; expected "
-                    f"{spec.dtype}{[len(into) if n is None else n, *spec.shape]}, as tensors() says"
-                )
-            yield chain, output, into
+    def _check(self, into: NDArray[Any], name: str, n: int) -> None:
+        spec = self._specs[name]
+        if into.dtype != spec.dtype or into.shape != (n, *spec.shape):
+            raise SchemaError(
+                f"{self.label}: the array for column {name!r} is {into.dtype}{list(into.shape)}; expected "
+                f"{spec.dtype}{[n, *spec.shape]}, as tensors() says"
+            )
 
     def _column(self, batch: pa.RecordBatch, chain: Chain) -> pa.Array:
         at = batch.schema.get_field_index(chain.before.name)
@@ -129,10 +127,9 @@ class _Drawing:
         self._colours = chain.colours(rows)
         self._painted = any(segment.paints for segment in chain.segments)
         alone = self._placements[0] if len(self._placements) == 1 and not self._painted else None
-        self._crops: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
-        """Pixels and plan of a crop that is all there is to do."""
+        self._crops: Crops | None = None
         if alone is not None and isinstance(images, PlanarImages) and alone.filter == resample.NEAREST:
-            self._crops = images.data, crop_plans(alone, images.starts)
+            self._crops = Crops(images.data, images.starts, alone, output)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -149,10 +146,7 @@ class _Drawing:
         """Write as many results as there are places to `flat`, result `first + i` from `places[i]` on."""
         images, stop = self._images, first + len(places)
         if self._crops is not None:
-            data, plans = self._crops
-            plan = plans[first:stop].copy()
-            plan[:, crop.OUT] = places
-            Renderer(self._placements[0]).crop(data, plan, output=self._output, flat=flat)
+            self._crops.write(flat, places, first)
             return
         reduce = self._chain.decode is not None and self._chain.decode.reduce
         factors, bottoms = needed(self._placements[0], reduce=reduce)
@@ -192,14 +186,12 @@ class _Drawing:
 
 def _flat(into: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """A one-dimensional view of an array that may be strided in its first axis, and where each row begins in it."""
-    step = into.strides[0] // into.itemsize
-    one = int(np.prod(into.shape[1:]))
-    n = len(into)
+    step, one, n = into.strides[0] // into.itemsize, math.prod(into.shape[1:]), len(into)
+    places = np.arange(n, dtype=np.int64) * step
+    if into.flags.c_contiguous:
+        return into.reshape(-1), places
     if not into[0].flags.c_contiguous or step < one:
         raise SchemaError("a training batch may be strided in its first axis only, and forwards")
-    places = np.arange(n, dtype=np.int64) * step
-    if step == one:
-        return into.reshape(-1), places
     return np.lib.stride_tricks.as_strided(into, ((n - 1) * step + one,), (into.itemsize,)), places
 
 

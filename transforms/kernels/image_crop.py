@@ -20,6 +20,9 @@ TO_FLOAT32, TO_UINT8, TO_BITS16 = range(3)
 
 LANES, LINE_BYTES = 16, 64
 """Values that are stored at a time where they go past the processor's caches, and what their place must be a multiple of."""
+_ROWS_AHEAD = 8
+"""How far ahead rows are asked for; up to eight times as far makes no difference. Where stores go through the caches it does not
+pay: they wait for memory anyway."""
 
 _RO8 = types.Array(types.uint8, 1, "C", readonly=True)
 
@@ -69,6 +72,29 @@ def _all_stored(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@intrinsic
+def _fetch(typingctx, source, place):
+    """Ask for the line of memory at `place`, which may lie anywhere. The processor does so by itself along memory, but stops at
+    the end of each page, and a row of an image is not long beside one."""
+    signature = types.void(source, types.int64)
+
+    def codegen(context, builder, signature, args):
+        data = make_array(signature.args[0])(context, builder, args[0]).data
+        place, word = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer()), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        builder.call(fetch, [place, word(0), word(3), word(1)])  # to read, to the nearest cache, data
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@njit(error_model="numpy")
+def _fetch_row(source, place, columns):
+    for x in range(0, columns, LINE_BYTES):
+        _fetch(source, place + x)
 
 
 @njit(error_model="numpy")
@@ -160,11 +186,13 @@ def _planar_float32(source, p, channels, scale, shift, out):
 def _planar_past_caches(source, p, channels, scale, shift, out):
     """`_planar_float32` of whole LANES that go straight to memory."""
     rows, columns = p[ROWS], p[COLUMNS]
+    ahead = -_ROWS_AHEAD * p[ROW_STEP] if p[FLIP_Y] else _ROWS_AHEAD * p[ROW_STEP]
     for channel in range(channels):
         a, b = scale[channel], shift[channel]
         for y in range(rows):
             at = p[TOP] + (rows - 1 - y if p[FLIP_Y] else y)
             place = p[START] + at * p[ROW_STEP] + channel * p[CHANNEL_STEP] + p[LEFT]
+            _fetch_row(source, place + ahead, columns)
             to = p[OUT] + (channel * rows + y) * columns
             if p[FLIP_X]:
                 for x in range(0, columns, LANES):
