@@ -15,6 +15,8 @@ import pytest
 import forebay as fb
 from forebay.engine.mix import Mixture
 from forebay.formats.source import Source
+from forebay.formats.store import Store
+from forebay.loaders import decoded_rows
 
 A, B, GROUP = 12_013, 6_007, 50
 
@@ -182,3 +184,30 @@ def test_where_lanes_are_of_very_different_lengths_batches_stay_full(
     needed = -(-int(lengths.sum()) // 800)
     assert len(found) * 2 < 1.3 * needed
     assert sum(decoded.values()) > 1.2 * A  # some rounds are cut from all lanes together, and read by both
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("make", KINDS)
+def test_rows_that_are_fetched_ahead_are_the_ranks_own_too(
+    paths: dict[str, str], make: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = steps([make(paths, 1, 4)])
+    with monkeypatch.context() as patched, counted(monkeypatch) as decoded:
+        patched.setattr(Store, "local", property(lambda self: False, lambda self, value: None), raising=False)
+        assert steps([make(paths, 1, 4, threads=threads)]) == expected
+    given = sum(len(rank) for step in expected for rank in step)
+    assert sum(decoded.values()) < 1.6 * given
+
+
+def test_rounds_cut_from_all_lanes_are_fetched_ahead_too(
+    paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = steps([by_tokens(paths, 1, 2, name="unequal")])
+    monkeypatch.setattr(Store, "local", property(lambda self: False, lambda self, value: None), raising=False)
+    ahead: list[list[int]] = []
+    original = decoded_rows.RowsAhead
+    monkeypatch.setattr(
+        decoded_rows, "RowsAhead", lambda *given, **named: ahead.append(named["lanes"]) or original(*given, **named)
+    )
+    assert steps([by_tokens(paths, 1, 2, name="unequal", threads=2)]) == expected
+    assert [1, 3, 5, 7] in ahead and list(range(8)) in ahead  # its own, and all, by turns
