@@ -71,6 +71,8 @@ class Mixture:
         return high
 
     def __len__(self) -> int:
+        """Rows of an epoch in the members' own order. Where a loader reads them in lanes, its `len` and `rows` count, which may
+        differ by less than one cycle of the weights."""
         rows = self.rows()
         if rows is None:
             raise TypeError("a mixture with stop='never' has no length; count steps in the training loop")
