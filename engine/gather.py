@@ -16,6 +16,8 @@ from forebay.transforms.stage import ColumnRows
 kernel = kernels("gather")
 
 _AT_FIRST = 16
+_C_LIBRARY = pa.system_memory_pool()
+_SMALL = 1 << 20
 
 _Validity = tuple[pa.Buffer | None, int]
 """A bitmap (None: nothing is null) and the number of nulls."""
@@ -36,6 +38,8 @@ class Gatherer:
         self._parts_of = [self._add_parts(one.type) for one in schema]
         self._table = np.zeros((len(self._parts), _AT_FIRST, kernel.OFFSETS + 1), np.int64)
         self._nullable = np.zeros(len(self._parts), np.bool_)
+        self._plain: dict[str, tuple[int, int]] = {}
+        """Column -> its part and the width of its rows, where that is all that has to be known."""
         self._slow = frozenset(at for at, parts in enumerate(self._parts_of) if not parts)
         """Columns that Arrow takes, since their rows cannot be copied by address."""
 
@@ -52,6 +56,7 @@ class Gatherer:
                 self._nullable[part] |= one.null_count > 0
             if pa.types.is_struct(array.type) and array.null_count:
                 self._slow |= {number}
+        self._plain = {}  # the batch may have nulls
         self.batches.append(batch)
         return at
 
@@ -85,6 +90,11 @@ class Gatherer:
 
         Of a struct one column may vary in length: it is the one whose memory is told, the others come as values.
         """
+        known = self._plain  # this one: what another thread adds meanwhile begins a new one
+        plain = known.get(column)
+        if plain is not None:
+            part, width = plain
+            return ColumnRows(self._table[part, :, kernel.DATA][slots] + rows * width)
         at = self.schema.get_field_index(column)
         parts = self._parts_of[at]
         memories = [self._parts[part] for part in parts]
@@ -94,6 +104,7 @@ class Gatherer:
         if not pa.types.is_struct(self.schema.field(at).type):
             if varying:
                 return None
+            known[column] = parts[0], memories[0].width
             return ColumnRows(self._table[parts[0], :, kernel.DATA][slots] + rows * memories[0].width)
         if len(varying) != 1:
             return None
@@ -122,10 +133,10 @@ class Gatherer:
         bitmaps: list[pa.Buffer | None] = [None] * count
         for line, (part, column) in enumerate(zip(parts, columns, strict=True)):
             if not column.varies:
-                room = pa.allocate_buffer(n * column.width if column.width else (n + 7) // 8)
+                room = _room(n * column.width if column.width else (n + 7) // 8)
                 data[line], out[line, 0] = room, room.address
             if self._nullable[part]:
-                bitmap = pa.allocate_buffer((n + 7) // 8)
+                bitmap = _room((n + 7) // 8)
                 bitmaps[line], out[line, 1] = bitmap, bitmap.address
         width = np.array([column.width for column in columns], np.int64)
         kernel.rows_into(self._table, np.array(parts, np.int64), width, slots, rows, out, nulls)
@@ -152,7 +163,7 @@ class Gatherer:
                 f"column {self.schema.field(at).name!r}: {n} rows hold {total} values, more than {column.type} can count; "
                 "give a smaller batch_size, or the column a large_ type"
             )
-        data = pa.allocate_buffer(total * column.width)
+        data = _room(total * column.width)
         kernel.values_into(table, column.wide, column.width, slots, rows, offsets, data.address)
         self._told(0 if column.listed else total)
         written = offsets if column.wide else offsets.astype(np.int32)
@@ -201,6 +212,11 @@ def _plain_part(gatherer: Gatherer, column: str, into: NDArray[Any]) -> int | No
 
 def _unheard(nbytes: int) -> None:
     return
+
+
+def _room(nbytes: int) -> pa.Buffer:
+    """A buffer to write to. Arrow's own allocator takes megabytes for each thread that asks it for less."""
+    return pa.allocate_buffer(nbytes, memory_pool=_C_LIBRARY if nbytes < _SMALL else None)
 
 
 def _joined(type: pa.DataType, parts: list[pa.Array]) -> pa.Array:

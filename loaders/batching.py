@@ -58,9 +58,11 @@ class PlainBatching:
         while not self.is_over(epoch, position):
             whole = most if self.rows is None else min(most, (self.rows - position) // size)
             if whole:
-                starts = position + size * np.arange(whole)
-                positions = spec.whole_shares(starts).reshape(-1)
-                yield Steps(positions, [spec.batch_size] * whole, (starts + size).tolist(), position)
+                untils = list(range(position + size, position + size * whole + 1, size))
+                positions = np.arange(position, untils[-1])
+                if spec.world_size > 1:
+                    positions = spec.whole_shares(positions[::size]).reshape(-1)
+                yield Steps(positions, [spec.batch_size] * whole, untils, position)
                 position += whole * size
             elif self.rows is not None:  # the short one at the end
                 last = spec.last_share(position, self.rows)

@@ -26,7 +26,7 @@ PART_BYTES = 8 << 20
 """Least bytes of a part of a chunk: to write so many costs a thread far more than to begin."""
 _LOOSE_BYTES = 1024
 """What a row of text or of a list is taken for when chunks of work are sized."""
-_TOKENIZED_BYTES = 32 << 10
+_TOKENIZED_BYTES = 64 << 10
 """The same of a list that a stage makes from something else: a tokenizer takes a tenth of a millisecond or more for it."""
 
 

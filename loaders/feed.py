@@ -23,6 +23,8 @@ from forebay.loaders.work import Stretch, Work
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
+DECODED_BYTES = 4 << 20
+"""The same where rows are decoded from files: that takes several times as long as to copy them, so that less is enough."""
 _MOST_BATCHES = 256
 STRETCH = 8
 """Chunks filled in parts of which all is found out at once that can be known before they are written."""
@@ -63,7 +65,8 @@ class Feed:
         self.batching = self._batching()
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
-        self._batches_a_chunk = min(max(1, CHUNK_BYTES // (row_bytes * rows)), _MOST_BATCHES)
+        most = CHUNK_BYTES if all(one.mapped for one in self.members) else min(CHUNK_BYTES, DECODED_BYTES)
+        self._batches_a_chunk = min(max(1, most // (row_bytes * rows)), _MOST_BATCHES)
         self.ring.least = slot_bytes(self._batches_a_chunk * rows, list(self._makers[0].specs.values()))
         alone = self._mixture is None
         self._parts = self._makers[0].parts(self._batches_a_chunk * rows, self._threads) if alone else 1

@@ -18,7 +18,7 @@ from forebay.transforms.column_names import TEXT, textual, typed
 from forebay.transforms.text_column import text_bytes, validity
 from forebay.transforms.transform import Apply, Kind, Rows, State
 
-_AT_ONCE = 256
+_AT_ONCE = 32
 """Texts encoded in one call: the library's results take about a hundred bytes a token until they are turned into ids."""
 
 

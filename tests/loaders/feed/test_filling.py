@@ -117,6 +117,13 @@ def test_a_thread_has_one_chunk_and_one_more_where_a_chunk_is_a_batch(data, batc
     assert feed._ahead == ahead
 
 
+def test_chunks_of_decoded_rows_are_smaller_than_those_of_mapped_ones(data, monkeypatch):
+    monkeypatch.setattr(feed_module, "CHUNK_BYTES", 32 * WIDTH * 4)
+    monkeypatch.setattr(feed_module, "DECODED_BYTES", 8 * WIDTH * 4)
+    found = {kind: fb.DataLoader(fb.scan(path).select("wide"), batch_size=4)._made() for kind, path in data.items()}
+    assert {kind: feed._batches_a_chunk for kind, feed in found.items()} == {"arrow": 8, "parquet": 2}
+
+
 def test_a_bad_row_in_any_part_is_named(tmp_path):
     values = np.arange(40, dtype=np.int64).astype(object)
     values[29] = None
