@@ -38,8 +38,7 @@ class Gatherer:
         self._parts_of = [self._add_parts(one.type) for one in schema]
         self._table = np.zeros((len(self._parts), _AT_FIRST, kernel.OFFSETS + 1), np.int64)
         self._nullable = np.zeros(len(self._parts), np.bool_)
-        self._plain: dict[str, tuple[int, int]] = {}
-        """Column -> its part and the width of its rows, where that is all that has to be known."""
+        self._plain: dict[str, tuple[int, int]] = {}  # column -> part and width, where that is all there is to know
         self._slow = frozenset(at for at, parts in enumerate(self._parts_of) if not parts)
         """Columns that Arrow takes, since their rows cannot be copied by address."""
 
@@ -77,7 +76,7 @@ class Gatherer:
         parts = [part for at in chosen if at not in slow for part in self._parts_of[at]]
         made = self._copied(parts, slots, rows) if parts else {}
         arrays = [
-            self._taken(at, slots, rows)
+            _taken(self, at, slots, rows)
             if at in slow
             else _joined(self.schema.field(at).type, [made[part] for part in self._parts_of[at]])
             for at in chosen
@@ -91,10 +90,8 @@ class Gatherer:
         Of a struct one column may vary in length: it is the one whose memory is told, the others come as values.
         """
         known = self._plain  # this one: what another thread adds meanwhile begins a new one
-        plain = known.get(column)
-        if plain is not None:
-            part, width = plain
-            return ColumnRows(self._table[part, :, kernel.DATA][slots] + rows * width)
+        if column in known:
+            return ColumnRows(self._table[known[column][0], :, kernel.DATA][slots] + rows * known[column][1])
         at = self.schema.get_field_index(column)
         parts = self._parts_of[at]
         memories = [self._parts[part] for part in parts]
@@ -105,7 +102,7 @@ class Gatherer:
             if varying:
                 return None
             known[column] = parts[0], memories[0].width
-            return ColumnRows(self._table[parts[0], :, kernel.DATA][slots] + rows * memories[0].width)
+            return self.located(column, slots, rows)
         if len(varying) != 1:
             return None
         part, memory = varying[0], self._parts[varying[0]]
@@ -169,20 +166,6 @@ class Gatherer:
         written = offsets if column.wide else offsets.astype(np.int32)
         return column.build(n, data, validity=valid[0], nulls=valid[1], offsets=pa.py_buffer(written))
 
-    def _taken(self, at: int, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.Array:
-        """A column of a nested type: taken from each batch by Arrow, then put in order."""
-        used = np.unique(slots)
-        places: list[NDArray[Any]] = [np.flatnonzero(slots == one) for one in used]
-        parts = [
-            self.batches[one].column(at).take(pa.array(rows[here]))
-            for one, here in zip(used.tolist(), places, strict=True)
-        ]
-        if not parts:
-            return pa.array([], self.schema.field(at).type)
-        back = np.empty(len(rows), np.int64)
-        back[np.concatenate(places)] = np.arange(len(rows))
-        return pa.concat_arrays(parts).take(pa.array(back))
-
 
 def copy_rows(
     gatherer: Gatherer, out: Mapping[str, NDArray[Any]], *, slots: NDArray[np.int64], rows: NDArray[np.int64]
@@ -208,6 +191,21 @@ def _plain_part(gatherer: Gatherer, column: str, into: NDArray[Any]) -> int | No
         return None
     memory = gatherer._parts[parts[0]]
     return parts[0] if not memory.varies and memory.width and memory.width * len(into) == into.nbytes else None
+
+
+def _taken(gatherer: Gatherer, at: int, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.Array:
+    """A column of a nested type: taken from each batch by Arrow, then put in order."""
+    used = np.unique(slots)
+    places: list[NDArray[Any]] = [np.flatnonzero(slots == one) for one in used]
+    parts = [
+        gatherer.batches[one].column(at).take(pa.array(rows[here]))
+        for one, here in zip(used.tolist(), places, strict=True)
+    ]
+    if not parts:
+        return pa.array([], gatherer.schema.field(at).type)
+    back = np.empty(len(rows), np.int64)
+    back[np.concatenate(places)] = np.arange(len(rows))
+    return pa.concat_arrays(parts).take(pa.array(back))
 
 
 def _unheard(nbytes: int) -> None:

@@ -65,7 +65,7 @@ class Feed:
         self.batching = self._batching()
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
-        most = CHUNK_BYTES if all(one.mapped for one in self.members) else min(CHUNK_BYTES, DECODED_BYTES)
+        most = CHUNK_BYTES if all(one.anywhere for one in self.members) else min(CHUNK_BYTES, DECODED_BYTES)
         self._batches_a_chunk = min(max(1, most // (row_bytes * rows)), _MOST_BATCHES)
         self.ring.least = slot_bytes(self._batches_a_chunk * rows, list(self._makers[0].specs.values()))
         alone = self._mixture is None

@@ -53,9 +53,9 @@ class Member:
         self._order_spec = OrderSpec(
             shuffle=spec.shuffle, seed=self.seed, window_rows=_window_rows(dataset, spec.window_rows), lanes=spec.lanes
         )
-        self.mapped = mapped and spec.shuffle != "window"
+        self._mapped = mapped and spec.shuffle != "window"
         self._threads, self._share = spec.threads, share
-        self._files = MappedFiles(dataset.source, self.plan) if self.mapped else None
+        self._files = MappedFiles(dataset.source, self.plan) if self._mapped else None
         self._passes: OrderedDict[tuple[int, bool], RowStore] = OrderedDict()
         self.writer = StageWriter(self.plan, self._path_of, run=run if self.plan.opaque else None)
 
@@ -76,7 +76,7 @@ class Member:
 
     def order(self, number: int, *, body: int | None = None) -> EpochOrder:
         """The order of pass `number`; `body`: rows that it has in lanes, where a mixture says so."""
-        return epoch_order(self.dataset.selection, self._order_spec, number, mapped=self.mapped, body=body)
+        return epoch_order(self.dataset.selection, self._order_spec, number, mapped=self._mapped, body=body)
 
     def begin(self) -> None:
         """A new iteration: what an earlier one has read ahead may lie before where this one begins."""
