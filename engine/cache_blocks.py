@@ -49,7 +49,10 @@ class BlockCheck:
     @property
     def done(self) -> bool:
         """Whether nothing is left to be looked at."""
-        return 0 not in self._right
+        if 0 in self._right:
+            return False
+        self._table = b""  # of a terabyte it takes 64 MB
+        return True
 
     def trust(self) -> None:
         """All of it was written here."""
@@ -57,10 +60,11 @@ class BlockCheck:
 
     def right(self, payload: memoryview, blocks: Iterable[int]) -> bool:
         """Whether these blocks of a unit hash to what they should; those that are known to are not read again."""
-        for at in blocks:
+        table = self._table  # another thread may drop it, when all is right
+        for at in blocks if table else ():
             if not self._right[at]:
                 found = xxhash.xxh3_128_digest(payload[at * BLOCK_BYTES : (at + 1) * BLOCK_BYTES])
-                if found != self._table[at * SUM_BYTES : (at + 1) * SUM_BYTES]:
+                if found != table[at * SUM_BYTES : (at + 1) * SUM_BYTES]:
                     return False
                 self._right[at] = 1
         return True

@@ -73,16 +73,16 @@ class Filler:
         self._fillings = (Filling(maker, chunk, max(1, min(parts, chunk.rows))) for chunk in chunks)
         self._pool, self._in_parts, self._most = pool, parts > 1, -(-ahead // parts)
         self._under_way: deque[tuple[Filling, list[Future[None]]]] = deque()
-        self._coming: Filling | None = None
+        self._coming: deque[Filling] = deque()
+        """Chunks that are known and not begun: one, and where threads fill them in parts those up to the next stretch."""
 
     def begin(self) -> None:
         """Begin as many as may be under way. Called once more when the trainer has left a chunk for the next, so that the
         slot of that is free: threads go on, and there is a slot less."""
         while len(self._under_way) < self._most:
-            filling = self._coming or next(self._fillings, None)
+            filling = self._next()
             if filling is None:
                 return
-            self._coming = next(self._fillings, None) if self._in_parts else None
             self._under_way.append((filling, self._tasks(filling)))
 
     def filled(self) -> Iterator[Done]:
@@ -97,11 +97,23 @@ class Filler:
                 for one in tasks:
                     one.cancel()
 
+    def _next(self) -> Filling | None:
+        coming, least = self._coming, 2 if self._in_parts else 1
+        while len(coming) < least or (self._in_parts and coming[-1].chunk.first):
+            filling = next(self._fillings, None)
+            if filling is None:
+                break
+            coming.append(filling)
+        return coming.popleft() if coming else None
+
     def _tasks(self, filling: Filling) -> "list[Future[None]]":
         """Give a chunk's parts to the pool.
 
-        What is to be known of the next one is found out behind the first part: then no thread waits for another that does so.
+        What is to be known of the next stretch is found out behind the first part of this one: then no thread waits for another
+        that does so, nor for bytes that are looked at for the first time.
         """
-        first, coming = self._pool.submit(filling.fill, 0), self._coming
-        ahead = [self._pool.submit(coming.prepare)] if coming is not None and coming.chunk.first == 0 else []
-        return [first, *ahead, *(self._pool.submit(filling.fill, part) for part in range(1, filling.parts))]
+        last = self._coming[-1] if self._coming and filling.chunk.first == 0 else None
+        tasks = [self._pool.submit(filling.fill, 0)]
+        if last is not None and last.chunk.first == 0:
+            tasks.append(self._pool.submit(last.prepare))
+        return [*tasks, *(self._pool.submit(filling.fill, part) for part in range(1, filling.parts))]
