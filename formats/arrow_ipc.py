@@ -13,7 +13,6 @@ from forebay.formats.ipc_header import read_header
 from forebay.formats.ipc_rows import ROWS_ALIGNED, BatchPlaces, batch_places, fixed_bits, supposed_places
 from forebay.formats.reader import Layout, ReadRequest
 from forebay.formats.remote_layout import Block, arrow_blocks, arrow_ranges
-from forebay.formats.remote_ranges import Range
 from forebay.formats.schemas import conform
 from forebay.formats.store import Store
 
@@ -73,7 +72,7 @@ class ArrowReader:
     ) -> Iterator[pa.RecordBatch]:
         """See `RowRanges`."""
         first, stop, names = *rows, request.schema.names
-        places, header = _places(store, fragment, names)
+        places, supposed = _places(store, fragment, names)
         if places is None:
             for whole in self.read(store, fragment, request):
                 yield whole.slice(first, stop - first)
@@ -83,8 +82,11 @@ class ArrowReader:
                 f"{fragment.path}: record batch {fragment.start} has {places.rows} rows, which is not what was found when the "
                 f"data set was opened ({fragment.rows}); the file is not the one that the manifest names"
             )
+        # one of the steps that are under way brings the header for all of them
+        with_header = supposed and store.learned(fragment.path).first(("header", fragment.start, *names))
+        header = [(supposed.start, supposed.body)] if supposed and with_header else []
         file = store.open_ranges(fragment.path, [*header, *places.ranges(first, stop)])
-        if header and not _confirmed(store, file, fragment, names=names, places=places):
+        if supposed and _told(store, file if header else None, fragment, names=names, block=supposed) != places:
             yield from self.read_rows(store, fragment, request, rows)
             return
         yield conform(places.read(file, first, stop), request.schema, path=fragment.path, fill_missing=False)
@@ -105,9 +107,9 @@ def _look(store: Store, path: str) -> tuple[pa.Schema, list[int]]:
     return schema, [batch.num_rows for batch in _batches(store, path, None, None)]
 
 
-def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> tuple[BatchPlaces | None, list[Range]]:
-    """Where the columns of a fragment lie, if some of its rows can be fetched without the others; and its header, where that
-    is only supposed and to be fetched with the first rows, rather than before them."""
+def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> tuple[BatchPlaces | None, Block | None]:
+    """Where the columns of a fragment lie, if some of its rows can be fetched without the others; and its block, where that
+    is only supposed and the header is to be fetched with the first rows, rather than before them."""
     path, learned = fragment.path, store.learned(fragment.path)
     key = ("places", fragment.start, *names)
     # what is kept of an object is known by its bytes: with a header once and without it later, it would not be found
@@ -116,17 +118,21 @@ def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> tuple[Bat
         block = blocks[fragment.start] if fragment.start < len(blocks) else None
         places = supposed_places(block, fragment.rows or 0, schema=schema, names=names) if block else None
         if block and places:
-            return places, [(block.start, block.body)]
-    return learned.get(key, lambda: _places_found(store, fragment, names)), []
+            return places, block
+    return learned.get(key, lambda: _places_found(store, fragment, names)), None
 
 
-def _confirmed(store: Store, file: Any, fragment: Fragment, *, names: Sequence[str], places: BatchPlaces) -> bool:
-    """Whether a fragment's header, which `file` has fetched, says what was supposed."""
-    learned = store.learned(fragment.path)
-    schema, blocks = learned.get(_FOOTER, dict)
-    told = batch_places(file, blocks[fragment.start].start, fragment.path, schema=schema, names=names)
-    learned.tell(("places", fragment.start, *names), told)
-    return told == places
+def _told(store: Store, file: Any, fragment: Fragment, *, names: Sequence[str], block: Block) -> BatchPlaces | None:
+    """Where the columns of a fragment lie as its header says, which `file` has fetched (None: others have begun to)."""
+    learned, path, key = store.learned(fragment.path), fragment.path, ("places", fragment.start, *names)
+
+    def look() -> dict[Any, BatchPlaces | None]:
+        schema, _ = learned.get(_FOOTER, dict)
+        seen = file if file is not None else store.open_ranges(path, [(block.start, block.body)])
+        return {key: batch_places(seen, block.start, path, schema=schema, names=names)}
+
+    found: BatchPlaces | None = learned.get(key, look)
+    return found
 
 
 def _footer(store: Store, path: str) -> tuple[pa.Schema, list[Block]]:

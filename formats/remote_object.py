@@ -43,10 +43,10 @@ class Learned:
     def knows(self, key: Any) -> bool:
         return key in self._found
 
-    def tell(self, key: Any, found: Any) -> None:
-        """What was found out without being looked for."""
+    def first(self, key: Any) -> bool:
+        """Whether nobody has asked so before."""
         with self._lock:
-            self._found[key] = found
+            return self._found.setdefault(key, unasked := object()) is unasked
 
 
 class RangeCache(Protocol):

@@ -99,6 +99,8 @@ class Feed:
         finally:
             if pool:
                 pool.shutdown(wait=True, cancel_futures=True)
+            for member in self.members:
+                member.begin()  # the last windows are not held until there is another pass
 
     def _release(self, filled: Filled) -> None:
         for slot in filled.slots:
