@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import _DatasetKind, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleProcessDataLoaderIter
 
+from forebay.loaders.collate_here import in_huge_pages
 from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.recovery import Recovery
 from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
@@ -56,6 +57,7 @@ class SingleProcessIter(_SingleProcessDataLoaderIter):
         self._generator = loader.generator
         with _restoring(loader, state):
             super().__init__(LoaderView(loader, _index_sampler=self._indices))
+        self._dataset_fetcher.collate_fn = in_huge_pages(self._dataset_fetcher.collate_fn)
         if loader.sample_seed is not None:
             self._dataset_fetcher = SeededFetcher(self._dataset_fetcher, loader.sample_seed, put_back=True)
         self._profile_name = _PROFILE_NAME.format("_SingleProcessDataLoaderIter")

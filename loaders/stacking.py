@@ -37,7 +37,7 @@ def stack_into(
         slots.stored(memory, end * each)
     if mapped == len(batch):
         return True
-    if each >= _LARGE and all(_alike(one, batch[0]) for one in batch[mapped:]):
+    if each >= _LARGE and all(alike(one, batch[0]) for one in batch[mapped:]):
         pieces = [_bytes_of(one) for one in batch[mapped:]]
         return slots.write(memory, mapped * each, pieces)
     step = max(1, _AT_ONCE // each)
@@ -56,7 +56,7 @@ def _stack(part: Sequence[torch.Tensor], first: torch.Tensor, room: torch.Tensor
     torch.stack(tuple(part), 0, out=room)
 
 
-def _alike(one: torch.Tensor, first: torch.Tensor) -> bool:
+def alike(one: torch.Tensor, first: torch.Tensor) -> bool:
     """Whether the bytes of a tensor are those that it has in the batch."""
     if type(one) is not torch.Tensor or one.dtype != first.dtype or one.shape != first.shape or not one.is_cpu:
         return False
