@@ -87,10 +87,15 @@ class ChunkMaker:
         loose = _LOOSE_BYTES * (len(writer.loose) - len(made)) + _TOKENIZED_BYTES * len(made)
         self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024 + loose
 
+    @property
+    def plain(self) -> bool:
+        """Whether rows are written one by one: not mixed or laid out when all are there, nor shown to the user's functions."""
+        return not (self.mixers or self._lists or self._texts or self._opaque)
+
     def parts(self, rows: int, threads: int) -> int:
         """In how many parts threads may fill chunks of so many rows together: one where batches are mixed or laid out when
         all rows are there, or where the user's functions are to see whole ones."""
-        if self.mixers or self._lists or self._texts or self._opaque:
+        if not self.plain:
             return 1
         return max(1, min(threads, rows * self.row_bytes // PART_BYTES))
 
@@ -117,6 +122,10 @@ class ChunkMaker:
 
     def make(self, chunk: Chunk) -> Filled:
         """Read, run and lay out a chunk."""
+        if chunk.stretch is not None and chunk.stretch.ready():
+            room = self.room(chunk)
+            self.write_rows(chunk, room, 0, chunk.rows)
+            return room.filled
         rows = chunk.rows
         filled, arrays = self.room(chunk)
         changed = [name for name, one in self._written.items() if self.specs.get(name) != one]

@@ -23,11 +23,12 @@ from forebay.loaders.work import Stretch, Work
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
-DECODED_BYTES = 4 << 20
-"""The same where rows are decoded from files: that takes several times as long as to copy them, so that less is enough."""
+LESS_BYTES = 4 << 20
+"""The same where rows are decoded from files, which takes several times as long as to copy them, or where what is known of
+them is found out for many chunks at once, which leaves little to do beside writing (`python -m forebay.bench.held tokens`)."""
 _MOST_BATCHES = 256
 STRETCH = 8
-"""Chunks filled in parts of which all is found out at once that can be known before they are written."""
+"""Chunks of which all is found out at once that can be known before they are written."""
 _GROWTH = 4
 """How many times as many batches as the one before a chunk at the beginning of an iteration has."""
 
@@ -65,10 +66,12 @@ class Feed:
         self.batching = self._batching()
         row_bytes = max(self._makers[0].row_bytes, 1)
         rows = self.batching.rows_of_a_batch()
-        most = CHUNK_BYTES if all(one.anywhere for one in self.members) else min(CHUNK_BYTES, DECODED_BYTES)
+        alone, first = self._mixture is None, self.members[0]
+        self._stretched = alone and first.anywhere and self._makers[0].plain
+        copied = all(one.anywhere for one in self.members) and not (self._stretched and first.writer.gathers)
+        most = CHUNK_BYTES if copied else min(CHUNK_BYTES, LESS_BYTES)
         self._batches_a_chunk = min(max(1, most // (row_bytes * rows)), _MOST_BATCHES)
         self.ring.least = slot_bytes(self._batches_a_chunk * rows, list(self._makers[0].specs.values()))
-        alone = self._mixture is None
         self._parts = self._makers[0].parts(self._batches_a_chunk * rows, self._threads) if alone else 1
         self._deliver = deliver or _as_they_are
 
@@ -117,12 +120,12 @@ class Feed:
 
     def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
         in_parts, most = self._parts > 1, self._batches_a_chunk
-        if not (in_parts and self.members[0].anywhere):
-            for steps in self._steps(epoch, position):
+        if not self._stretched:
+            for steps in self._steps(epoch, position, most):
                 work = self._work(epoch, steps, pool)
                 yield Chunk(epoch, steps.sizes, steps.untils, work, Stretch(work[0]) if in_parts else None)
             return
-        for steps in self._stretches(epoch, position):
+        for steps in self._steps(epoch, position, most * STRETCH):
             (whole,) = self._work(epoch, steps, pool)
             stretch, first = Stretch(whole), 0
             for at in range(0, len(steps.sizes), most):
@@ -131,23 +134,16 @@ class Feed:
                 yield Chunk(epoch, sizes, untils, [own], stretch, first)
                 first += sum(sizes)
 
-    def _stretches(self, epoch: int, position: int) -> Iterator[Steps]:
-        """The steps of a chunk, since the first batch is to wait for nothing but itself, then of several at a time."""
-        first = next(self.batching.steps(epoch, position, self._batches_a_chunk), None)
-        if first is not None:
-            yield first
-            yield from self.batching.steps(epoch, first.untils[-1], self._batches_a_chunk * STRETCH)
-
-    def _steps(self, epoch: int, position: int) -> Iterator[Steps]:
-        """The steps of each chunk: a batch at first, which the trainer waits for, then more."""
+    def _steps(self, epoch: int, position: int, most: int) -> Iterator[Steps]:
+        """`most` steps at a time, but one at first, since the first batch is to wait for nothing but itself, then more."""
         batches = 1
-        while batches < self._batches_a_chunk:
+        while batches < most:
             steps = next(self.batching.steps(epoch, position, batches), None)
             if steps is None:
                 return
             yield steps
             position, batches = steps.untils[-1], batches * _GROWTH
-        yield from self.batching.steps(epoch, position, self._batches_a_chunk)
+        yield from self.batching.steps(epoch, position, most)
 
     def _work(self, epoch: int, steps: Steps, pool: ThreadPoolExecutor | None) -> list[Work]:
         if self._mixed is None:

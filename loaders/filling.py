@@ -71,10 +71,10 @@ class Filler:
     def __init__(self, pool: Executor, maker: ChunkMaker, chunks: Iterable[Chunk], *, ahead: int, parts: int) -> None:
         """`ahead`: chunks, or parts of them, that are begun before the first of them is taken."""
         self._fillings = (Filling(maker, chunk, max(1, min(parts, chunk.rows))) for chunk in chunks)
-        self._pool, self._in_parts, self._most = pool, parts > 1, -(-ahead // parts)
+        self._pool, self._most = pool, -(-ahead // parts)
         self._under_way: deque[tuple[Filling, list[Future[None]]]] = deque()
         self._coming: deque[Filling] = deque()
-        """Chunks that are known and not begun: one, and where threads fill them in parts those up to the next stretch."""
+        """Chunks that are known and not begun: one, and where they are of stretches those up to the next stretch."""
 
     def begin(self) -> None:
         """Begin as many as may be under way. Called once more when the trainer has left a chunk for the next, so that the
@@ -98,8 +98,8 @@ class Filler:
                     one.cancel()
 
     def _next(self) -> Filling | None:
-        coming, least = self._coming, 2 if self._in_parts else 1
-        while len(coming) < least or (self._in_parts and coming[-1].chunk.first):
+        coming = self._coming
+        while len(coming) < (2 if coming and coming[0].chunk.stretch is not None else 1) or coming[-1].chunk.first:
             filling = next(self._fillings, None)
             if filling is None:
                 break

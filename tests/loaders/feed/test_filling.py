@@ -28,6 +28,15 @@ def data(tmp_path):
     return {kind: str(tmp_path / f"rows.{kind}") for kind in ("arrow", "parquet")}
 
 
+@pytest.fixture
+def tokens(tmp_path):
+    ids = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(ROWS * 9, dtype=np.uint16)), 9)
+    batch = pa.record_batch({"ids": ids})
+    with pa.ipc.new_file(str(tmp_path / "tokens.arrow"), batch.schema) as sink:
+        sink.write_batch(batch)
+    return fb.scan(str(tmp_path / "tokens.arrow")).apply(T.ShiftTokens("ids"))
+
+
 def in_parts(loader, parts):
     """The loader's batches, where each chunk is one batch that is filled in so many parts."""
     feed = loader._made()
@@ -101,8 +110,8 @@ def test_the_first_batch_waits_for_itself_alone_and_small_chunks_leave_no_slots_
     monkeypatch.setattr(feed_module, "CHUNK_BYTES", 8 * WIDTH * 4)
     loader = fb.DataLoader(fb.scan(data["arrow"]).select("wide"), batch_size=1, num_workers=2)
     feed = loader._made()
-    assert [len(steps.sizes) for steps in feed._steps(0, 0)] == [1, 4, 8, 8, 8, 8, 8, 8, 8, 8, 1]
-    assert [steps.untils[0] for steps in feed._steps(0, 60)] == [61, 62, 66]
+    assert [len(steps.sizes) for steps in feed._steps(0, 0, 8)] == [1, 4, 8, 8, 8, 8, 8, 8, 8, 8, 1]
+    assert [steps.untils[0] for steps in feed._steps(0, 60, 8)] == [61, 62, 66]
     for _ in range(3):
         assert sum(len(batch["wide"]) for batch in loader) == ROWS
     assert feed.ring.made <= 1 + 2 and {len(one) for one in feed.ring._free} == {8 * WIDTH * 4}
@@ -117,11 +126,18 @@ def test_a_thread_has_one_chunk_and_one_more_where_a_chunk_is_a_batch(data, batc
     assert feed._ahead == ahead
 
 
-def test_chunks_of_decoded_rows_are_smaller_than_those_of_mapped_ones(data, monkeypatch):
+def test_chunks_are_smaller_where_rows_are_decoded_or_looked_up_for_many_chunks_at_once(data, tokens, monkeypatch):
     monkeypatch.setattr(feed_module, "CHUNK_BYTES", 32 * WIDTH * 4)
-    monkeypatch.setattr(feed_module, "DECODED_BYTES", 8 * WIDTH * 4)
+    monkeypatch.setattr(feed_module, "LESS_BYTES", 8 * WIDTH * 4)
     found = {kind: fb.DataLoader(fb.scan(path).select("wide"), batch_size=4)._made() for kind, path in data.items()}
     assert {kind: feed._batches_a_chunk for kind, feed in found.items()} == {"arrow": 8, "parquet": 2}
+    monkeypatch.setattr(feed_module, "CHUNK_BYTES", 4 * 8 * 2 * 8 * 8)
+    monkeypatch.setattr(feed_module, "LESS_BYTES", 8 * 2 * 8 * 8)
+    loader = fb.DataLoader(tokens, batch_size=4, shuffle=True, num_workers=2)
+    assert loader._made()._batches_a_chunk == 2
+    given = [batch["input_ids"][:, 0].tolist() for batch in loader]
+    assert [len(one) for one in given] == [4] * 17 + [2] and sorted(sum(given, [])) == list(range(0, ROWS * 9, 9))
+    assert given == [batch["input_ids"][:, 0].tolist() for batch in fb.DataLoader(tokens, batch_size=4, shuffle=True)]
 
 
 def test_a_bad_row_in_any_part_is_named(tmp_path):
