@@ -5,6 +5,7 @@ bytes did (`python -m forebay.bench.remote`). All stores of a process share what
 """
 
 import mmap
+import os
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -91,6 +92,14 @@ class SpanMemory:
 
 SHARED = SpanMemory()
 """That of this process."""
+
+
+def _forked() -> None:
+    SHARED.__init__()  # type: ignore[misc]  # a lock that another thread held would never be given back here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _rounded(nbytes: int) -> int:

@@ -1,5 +1,6 @@
 """Reads of one remote store: the objects that are open, their versions and connections."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,11 +23,15 @@ class RemoteReads:
 
     def __init__(self, files: Any, options: RemoteOptions | None = None, cache: RangeCache | None = None) -> None:
         self.files, self.options, self.cache = files, options or RemoteOptions(), cache
+        self._begin()
+
+    def _begin(self) -> None:
         self.fetcher = Fetcher(self.options)
-        self._gets = gets_of(files)
+        self._gets = gets_of(self.files)
         self._lock = threading.Lock()
         self._objects: OrderedDict[str, RemoteObject] = OrderedDict()
         self._opening: dict[str, threading.Lock] = {}
+        self._process = os.getpid()
 
     def open(self, path: str) -> pa.PythonFile:
         """A file over the object.
@@ -52,6 +57,8 @@ class RemoteReads:
             self._objects.clear()
 
     def _object(self, path: str) -> RemoteObject:
+        if os.getpid() != self._process:  # forked: threads stayed behind, and connections belong to the other process
+            self._begin()
         with self._lock:
             found = self._objects.get(path)
             if found:

@@ -7,6 +7,7 @@ others are read through pyarrow.
 """
 
 import os
+import re
 import socket
 import struct
 import sys
@@ -44,7 +45,8 @@ class S3Gets:
     def __init__(self, place: tuple[str, int], keys: Keys, region: str) -> None:
         """`place`: host and port."""
         self._place, self._keys, self._region = place, keys, region
-        self._host = f"{place[0]}:{place[1]}" if place[1] != 80 else place[0]
+        host = f"[{place[0]}]" if ":" in place[0] else place[0]
+        self._host = f"{host}:{place[1]}" if place[1] != 80 else host
         self._idle: deque[socket.socket] = deque()
         weakref.finalize(self, _close, self._idle)
         self.serves = True
@@ -107,7 +109,8 @@ class S3Gets:
             raise OSError(f"the server answers with status {answer.status}")
         if answer.status != 206 or answer.length < 0 or not answer.headers.get("etag", "").startswith('"'):
             self.serves = answer.status == _NO_RANGE  # an empty object, of which there is none
-            raise NotServedError(f"status {answer.status}: {answer.begun[:200]!r}")
+            code = re.search(rb"<Code>(\w+)</Code>", answer.begun)  # what stands beside it tells whose key it was
+            raise NotServedError(f"status {answer.status} {code[1].decode() if code else ''}")
 
     def _answered(self, request: bytes) -> "_Answer":
         with suppress(IndexError):

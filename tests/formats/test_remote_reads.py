@@ -240,6 +240,29 @@ def test_another_process_gets_readers_of_its_own(server: S3Server, prepared: dic
     assert dataset.head(3)["at"].to_pylist() == [0, 1, 2]
 
 
+def test_a_forked_process_reads_on(server: S3Server, prepared: dict[str, str], client: str) -> None:
+    import multiprocessing
+
+    dataset = scan(server.url(prepared["parquet"]))
+    assert dataset.head(3)["at"].to_pylist() == [0, 1, 2]  # connections and threads are there
+    last = dataset.source.fragments()[-1]
+    told, tell = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def read() -> None:
+        (batch,) = dataset.source.read(last, columns=["at"])
+        tell.send(batch["at"][-1].as_py())
+
+    child = multiprocessing.get_context("fork").Process(target=read)
+    child.start()
+    try:
+        assert told.poll(60) and told.recv() == ROWS - 1
+        child.join(60)
+    finally:
+        child.kill()
+    (batch,) = dataset.source.read(last, columns=["at"])
+    assert child.exitcode == 0 and batch["at"][-1].as_py() == ROWS - 1
+
+
 def test_random_reads_of_a_file_equal_those_of_its_bytes(server: S3Server) -> None:
     rng = np.random.default_rng(3)
     data = rng.bytes(700_000)
