@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.read_ahead import read_ahead
+from forebay.formats.remote_memory import PIXELS
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -46,6 +47,7 @@ def fill(
         pass
     left = [at for at in range(count) if at not in made]
     made.update(zip(left, everywhere(unit, left), strict=True))
+    PIXELS.let_go()
     return [made[at] for at in range(count)]
 
 

@@ -74,6 +74,12 @@ class SpanMemory:
         finally:
             self._lock.release()
 
+    def let_go(self) -> None:
+        """Nothing will be asked for soon: the system has back what is kept."""
+        with self._lock:
+            self._settle()
+            self._free.clear()
+
     def _settle(self) -> None:
         while self._back:
             memory = self._back.popleft()
@@ -91,7 +97,9 @@ class SpanMemory:
 
 
 SHARED = SpanMemory()
-"""That of this process."""
+"""That of this process, for what comes over the network."""
+PIXELS = SpanMemory(64 << 20)
+"""That of this process, for pixels that were decoded to be written or kept."""
 
 
 def _forked() -> None:

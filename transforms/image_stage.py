@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
-from forebay.formats.remote_memory import SpanMemory
+from forebay.formats.remote_memory import PIXELS
 from forebay.transforms.compiled import kernels
 from forebay.transforms.image_chain import Chain, Images, Segment
 from forebay.transforms.image_form import DECODED
@@ -24,9 +24,6 @@ from forebay.transforms.stage import ColumnRows, Gathering, TensorSpec
 from forebay.transforms.transform import Rows
 
 resample = kernels("image_resample")
-
-_MEMORY = SpanMemory(64 << 20)
-"""For the pixels of `run`: of fresh memory the system clears each page first, which takes it as long as writing it takes us."""
 
 
 class ImageStage:
@@ -55,7 +52,8 @@ class ImageStage:
             drawing = _Drawing(chain, output, chain.open(self._column(batch, chain), None), rows)
             sizes = drawing.sizes
             ends = np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * output.channels)])
-            buffer, room = _MEMORY.take(int(ends[-1]) * output.dtype.itemsize)
+            # of fresh memory the system clears each page first, which takes it as long as drawing takes us
+            buffer, room = PIXELS.take(int(ends[-1]) * output.dtype.itemsize)
             drawing.draw(np.frombuffer(room, output.dtype), ends[:-1], 0)
             made[name] = _column(chain.after.type, buffer, ends, sizes, output)
         columns = [made[name] if name in made else batch.column(name) for name in self.schema.names]

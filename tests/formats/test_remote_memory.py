@@ -93,3 +93,15 @@ def test_what_is_to_spare_can_be_lent_again() -> None:
     again, target = memory.take(SIZE)
     target[:] = b"x" * SIZE
     assert again.address == address and again.to_pybytes() == b"x" * SIZE
+
+
+def test_what_is_let_go_is_the_systems_and_what_is_seen_stays() -> None:
+    memory = SpanMemory()
+    seen, view = memory.take(2 << 20)
+    view[:4] = b"kept"
+    memory.take(3 << 20)
+    assert memory.free_bytes >= 3 << 20
+    memory.let_go()
+    assert memory.free_bytes == 0 and seen.slice(0, 4).to_pybytes() == b"kept"
+    del seen, view
+    assert memory.free_bytes >= 2 << 20
