@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import xxhash
 
-from forebay.engine.cache_blocks import SUM_BYTES, BlockCheck, BlockSums, blocks_of
+from forebay.engine.cache_blocks import BLOCK_BYTES, SUM_BYTES, BlockCheck, BlockSums, blocks_of
 from forebay.engine.file_lock import share
 from forebay.formats.checksum import Checksum
 from forebay.formats.errors import CorruptError
@@ -31,8 +31,9 @@ _LONGEST_TRAILER = 1 << 16
 _BULK_BYTES = 1 << 20
 """Least bytes of a write that is told in the trailer, and so of what can be looked at row by row."""
 _MOST_BULKS = 64
-_AT_ONCE = 1 << 20
-"""Bytes of one write. For larger ones the system looks for larger pages, which may take it several times as long as the copy."""
+_AT_ONCE = 128 << 10
+"""Bytes of one write. The system takes pages as large as the write for it, and large ones come from memory that nobody has used
+for long: in a virtual machine the host has to give it first, which may take several times as long as the copy."""
 
 Compression = Literal["lz4"] | None
 
@@ -165,8 +166,10 @@ class UnitSink:
         view = memoryview(data).cast("B")
         if len(view) >= _BULK_BYTES and not self.packed and len(self._bulks) < _MOST_BULKS:
             self._bulks.append([self._sums.nbytes, self._sums.nbytes + len(view)])
-        for at in range(0, len(view), _AT_ONCE):
-            part = view[at : at + _AT_ONCE]
+        for at in range(
+            0, len(view), BLOCK_BYTES
+        ):  # what is hashed is still in the processor's cache when it is copied
+            part = view[at : at + BLOCK_BYTES]
             self._sums.update(part)
             self._write_all(part)
         return len(view)
@@ -198,7 +201,7 @@ class UnitSink:
     def _write_all(self, view: memoryview) -> None:
         written = 0  # a disk that fills up takes a part before it says no
         while written < len(view):
-            written += os.write(self._descriptor, view[written:])
+            written += os.write(self._descriptor, view[written : written + _AT_ONCE])
 
 
 def write_batches(

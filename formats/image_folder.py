@@ -10,9 +10,12 @@ import pyarrow as pa
 from forebay.formats.errors import SourceError
 from forebay.formats.fragment import Fragment
 from forebay.formats.reader import READERS, Layout, ReadRequest
+from forebay.formats.remote_memory import PIXELS
 from forebay.formats.schemas import CLASSES_KEY
 from forebay.formats.store import FileInfo, Store
 
+_MOST_BYTES = 1 << 31
+"""Offsets of a binary column have 32 bits."""
 RUN_FILES = 64
 """Files of a fragment. Part of what sample ids mean, so it never changes."""
 
@@ -46,7 +49,9 @@ class ImageFolderReader:
         columns = []
         for field in request.schema:
             if field.name == "image":
-                columns.append(pa.array([_bytes(store, one.path) for one in run], field.type))
+                columns.append(
+                    _in_one_piece(store, run) or pa.array([_bytes(store, one.path) for one in run], field.type)
+                )
             elif field.name == "label":
                 columns.append(pa.array([labels[one.split("/", 1)[0]] for one in inner], field.type))
             else:
@@ -74,6 +79,23 @@ def _listing(store: Store, path: str) -> tuple[list[FileInfo], list[str]]:
     if not files:
         raise SourceError(f"{path}: no images below it (known suffixes: {', '.join(suffixes)})")
     return files, sorted({one.path[len(path) :].strip("/").split("/", 1)[0] for one in files})
+
+
+def _in_one_piece(store: Store, files: list[FileInfo]) -> pa.Array | None:
+    """Local files read one behind another into memory that is used again: Arrow's builder would copy each, and all of them anew
+    whenever it grows. None where that cannot be, or where a file is no longer as long as it was."""
+    total, ends = sum(one.size for one in files), [0]
+    if not store.local or total >= _MOST_BYTES:
+        return None
+    buffer, room = PIXELS.take(total)
+    for one in files:
+        start, end = ends[-1], ends[-1] + one.size
+        with store.open_input(one.path) as file:
+            if (one.size and file.readinto(room[start:end]) != one.size) or file.read(1):
+                return None
+        ends.append(end)
+    offsets = pa.array(ends, pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(pa.binary(), len(files), [None, offsets, buffer])
 
 
 def _bytes(store: Store, path: str) -> bytes:

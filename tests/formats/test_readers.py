@@ -199,6 +199,17 @@ def test_image_folder_classes_are_directories(tmp_path: Path) -> None:
     assert json.loads(open_source(str(tmp_path)).schema.metadata[b"forebay.classes"]) == ["ant", "cat"]
 
 
+@pytest.mark.parametrize("changed", [b"", b"longer than it was", b"x"])
+def test_an_image_that_changed_since_it_was_listed_is_read_as_it_is(tmp_path: Path, changed: bytes) -> None:
+    for name, data in {"cat/1.jpg": b"one", "cat/2.jpg": b"", "cat/3.png": b"three"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    source = open_source(str(tmp_path))
+    assert read(source, ["image"]).column("image").to_pylist() == [b"one", b"", b"three"]
+    (tmp_path / "cat/1.jpg").write_bytes(changed)
+    assert read(source, ["image"]).column("image").to_pylist() == [changed, b"", b"three"]
+
+
 def test_image_without_a_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loose.jpg").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"loose\.jpg lies in no class directory"):
