@@ -159,8 +159,10 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Turn]]:
         *("bare MB/s", "own MB/s", "loader MB/s", "running", "first s"),
         *("CPU s bare+server", "own+server", "loader+server", "share of bare", "of own", "of bare, each turn"),
     )
-    lines = [f"{rows * WINDOW * 4 / 1e6:,.0f} MB of tokens", f"{'place':<18}" + "".join(f"{one:>19}" for one in names)]
-    lines += [f"{place:<18}" + "".join(f"{one:>19}" for one in _cells(turns)) for place, turns in table.items()]
+    lines = [f"{rows * WINDOW * 4 / 1e6:,.0f} MB of tokens", f"{'place':<16}" + "".join(f"  {one}" for one in names)]
+    for place, turns in table.items():
+        cells = zip(_cells(turns), names, strict=True)
+        lines.append(f"{place:<16}" + "".join(f"  {cell:>{len(name)}}" for cell, name in cells))
     lines.append(f"medians of {rounds} turns; promised: {PROMISE:.0%} of the bare download")
     sys.stdout.write("\n".join(lines) + "\n")
     return table
