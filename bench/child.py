@@ -4,6 +4,7 @@ Speaks one line of JSON a message on standard output; whatever a peer prints goe
 "clock" and "stopped", and then waits for a line, so that memory is looked at while the loader is alive and the clock is not.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -82,6 +83,8 @@ def run(job: Any, watch: Watch) -> dict[str, Any]:
     imports = getattr(peer, "imports", None)
     if imports is not None:
         imports(job.workload)
+    # else it is chance whose next full collection comes when workers are forked, and copies all that they share
+    gc.collect()
     return timed(job, workload, getattr(peer, job.workload), watch)
 
 

@@ -1,5 +1,6 @@
 """One run of `loader_torch`, in a process of its own that imports of forebay only what it measures."""
 
+import gc
 import json
 import os
 import statistics
@@ -16,6 +17,7 @@ def run_child(setting: Setting, loader: str, seconds: float) -> dict[str, Any]:
     count = setting.batch * setting.steps
     samples = samples_of(setting, count)
     made = _loader_class(loader)
+    gc.collect()  # else it is chance whose next full collection comes when workers are forked, and copies all that they share
     me = os.getpid()
 
     def batches_of() -> Any:

@@ -16,9 +16,9 @@ from forebay.loaders.slot_table import SlotTable
 
 _SMALL_S = 6e-4
 """CPU time of as many small pages, which a huge one saves."""
-_SPENT_S, _SHARE = 2e-3, 0.05
+_SPENT_S, _SHARE = 2e-3, 0.1
 """CPU seconds, and a share of all that the worker uses, that may go into making pages beyond `_SMALL_S` each."""
-_FAILED_S = 1e-2
+_FAILED_S = 5e-2
 """What a page counts for that could not be had."""
 
 

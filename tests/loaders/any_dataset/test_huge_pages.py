@@ -160,7 +160,7 @@ def test_pages_that_take_long_are_left_until_the_worker_has_done_more(monkeypatc
     monkeypatch.setattr(Arena, "make_huge", slow)
     pages = HugePages(arena, arena.table())
     assert pages.behind(0, 8 * HUGE) == HUGE == pages.behind(0, 8 * HUGE)
-    now[0] += 0.05
+    now[0] += 0.025
     assert pages.behind(0, 8 * HUGE) == 2 * HUGE == pages.behind(0, 8 * HUGE)
     now[0] += 10.0
     assert pages.behind(0, 8 * HUGE) == 8 * HUGE == pages.behind(0, 8 * HUGE + HUGE // 2)
