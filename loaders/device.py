@@ -90,7 +90,10 @@ def keep_until_read(memory: Any, marks: Marks | None, gpu: int | None) -> None:
 def let_go_of_read() -> None:
     """Drop what the device has read meanwhile of what `keep_until_read` keeps."""
     for _ in range(len(_kept)):
-        memory, marks, gpu = _kept.popleft()
+        try:
+            memory, marks, gpu = _kept.popleft()
+        except IndexError:  # another thread is at it
+            return
         if marks is None:
             with on(gpu):
                 marks = work_queued()

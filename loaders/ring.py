@@ -1,6 +1,7 @@
 """The ring: memory for batches, used again when the last view of it is gone."""
 
 import math
+import sys
 import threading
 import weakref
 from collections import deque
@@ -149,7 +150,7 @@ class Ring:
         return device.on(self.gpu)
 
     def __del__(self) -> None:
-        if self.pinned:
+        if self.pinned and not sys.is_finalizing():
             for memory, marks in self._unread:
                 device.keep_until_read(memory, marks, self.gpu)
 

@@ -1,6 +1,7 @@
 """Page-locking and marks, on a recorded CUDA: what is asked of it in which order, and what becomes of its refusals."""
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -163,6 +164,26 @@ def test_memory_of_a_ring_that_is_gone_is_kept_until_the_device_has_read_it(cuda
     cuda.marks[1].passed = True
     device.let_go_of_read()
     assert not device._kept
+
+
+def test_rings_in_many_threads_let_go_of_what_is_kept(cuda: Cuda) -> None:
+    wrong: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for _ in range(200):
+                device.keep_until_read(bytearray(8), (), None)
+                device.let_go_of_read()
+        except Exception as error:  # noqa: BLE001  # it is looked at below
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    device.let_go_of_read()
+    assert not wrong and not device._kept
 
 
 def test_memory_that_was_not_pinned_goes_at_once() -> None:
