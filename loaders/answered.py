@@ -30,6 +30,11 @@ class Answered:
     """Indices of the tasks answered behind `state`, where they move the data set."""
     _stateful: bool = False
 
+    @property
+    def in_order(self) -> bool:
+        """Whether a batch depends on those before it."""
+        return self.iterable or self._stateful
+
     def begun(self, note: Note) -> None:
         """The worker has begun an epoch."""
         if note.again:

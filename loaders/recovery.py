@@ -98,6 +98,8 @@ class Recovery:
         tasks, one = self.context.tasks[worker], self._workers[worker]
         if tasks.sent is None:
             return True
+        if one.in_order and isinstance(task, int) and tasks.numbers[:1] != [task]:
+            return False  # the one before could not be read, for its worker is gone: both are made again
         sent = tasks.sent.pop(task, None)
         if sent is None:
             return False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support import fatal_streams
-from support.fatal_streams import CountingSamples, PlainStream, ShorterStream
+from support.fatal_streams import CountingSamples, PlainStream, ShorterStream, UnevenStream
 
 import forebay as fb
 from forebay.formats.errors import SpecError, WorkerError
@@ -203,6 +203,22 @@ def test_a_stream_that_gives_fewer_rows_again_is_told_of(tmp_path: Any) -> None:
     loader = fb.DataLoader(ShorterStream(ROWS, (40,), tmp_path), BATCH, num_workers=1, on_worker_death="restart")
     with pytest.raises(WorkerError, match=r"gave \d+ batches before the worker died, and 3 when it was iterated again"):
         list(loader)
+
+
+def test_a_batch_that_went_down_with_its_worker_comes_before_those_that_did_not(tmp_path: Any) -> None:
+    loader = fb.DataLoader(
+        UnevenStream(12, (7,), tmp_path),
+        None,
+        num_workers=1,
+        prefetch_factor=8,
+        arena_bytes=0,  # the tensor is in memory that only the worker can hand over
+        on_worker_death="restart",
+    )
+    iterator = iter(loader)
+    rows = [next(iterator)]
+    iterator._workers[0].join(60)  # it dies at row 7, with rows 1 to 6 under way
+    rows += iterator
+    assert [int(row[0]) if isinstance(row, torch.Tensor) else row for row in rows] == list(range(12))
 
 
 def test_a_data_set_that_counts_what_was_taken_goes_on_counting(tmp_path: Any) -> None:

@@ -1,6 +1,7 @@
 """Iterable data sets that kill, or hang, their worker at given rows; importable by workers."""
 
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,3 +169,14 @@ class FatalBeginning(EarlyStream):
             info = get_worker_info()
             self.beginnings[0 if info is None else info.id]
         return super().__iter__()
+
+
+class UnevenStream(Fatal):
+    """One row is a tensor, the others are numbers, which travel with their message."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(self.rows):
+            if index in self.fatal.fatal:
+                time.sleep(0.5)  # what came before is on its way
+            self.fatal[index]
+            yield torch.full((300_000,), index) if index == 4 else index
