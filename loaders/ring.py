@@ -76,6 +76,10 @@ class _Ended(weakref.ref[NDArray[np.uint8]]):
     memory: NDArray[np.uint8]
 
 
+_LEASES: dict[int, _Ended] = {}
+"""Those that have not ended. Here and not in their ring, which must outlive them: pinned memory waits for the device there."""
+
+
 @dataclass(slots=True)
 class Ring:
     """Slots whose memory is used again when their tensors are all gone; when none is free, a fresh one is made.
@@ -99,7 +103,6 @@ class Ring:
     _free: list[NDArray[np.uint8]] = field(default_factory=list)
     _unread: deque[tuple[NDArray[np.uint8], tuple[device.Passed, ...] | None]] = field(default_factory=deque)
     """Pinned memory that the device may still read, with marks behind the work it had been given; None: not marked yet."""
-    _leases: dict[int, "_Ended"] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, nbytes: int) -> Slot:
@@ -112,7 +115,7 @@ class Ring:
             return Slot(memory, memory)
         lease = np.frombuffer(memory.data, np.uint8)
         ended = _Ended(lease, self._lease_ended)
-        ended.memory, self._leases[id(ended)] = memory, ended
+        ended.memory, _LEASES[id(ended)] = memory, ended
         return Slot(memory, lease)
 
     def give_back(self, slot: Slot) -> None:
@@ -132,7 +135,7 @@ class Ring:
         return None
 
     def _lease_ended(self, ended: "_Ended") -> None:
-        del self._leases[id(ended)]
+        del _LEASES[id(ended)]
         self._put(ended.memory)
 
     def _put(self, memory: NDArray[np.uint8]) -> None:
