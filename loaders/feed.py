@@ -23,9 +23,9 @@ from forebay.loaders.work import Stretch, Work
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
-LESS_BYTES = 4 << 20
-"""The same where rows are decoded from files, which takes several times as long as to copy them, or where what is known of
-them is found out for many chunks at once, which leaves little to do beside writing (`python -m forebay.bench.held tokens`)."""
+STRETCHED_BYTES, DECODED_BYTES = 4 << 20, 2 << 20
+"""The same where what is known of rows is found out for many chunks at once, which leaves little to do beside writing them; and
+where they are decoded from files, which takes many times as long as to copy them (`python -m forebay.bench.held tabular`)."""
 _MOST_BATCHES = 256
 STRETCH = 8
 """Chunks of which all is found out at once that can be known before they are written."""
@@ -68,8 +68,8 @@ class Feed:
         rows = self.batching.rows_of_a_batch()
         alone, first = self._mixture is None, self.members[0]
         self._stretched = alone and first.anywhere and self._makers[0].plain
-        copied = all(one.anywhere for one in self.members) and not (self._stretched and first.writer.gathers)
-        most = CHUNK_BYTES if copied else min(CHUNK_BYTES, LESS_BYTES)
+        most = CHUNK_BYTES if not (self._stretched and first.writer.gathers) else min(CHUNK_BYTES, STRETCHED_BYTES)
+        most = most if all(one.anywhere for one in self.members) else min(CHUNK_BYTES, DECODED_BYTES)
         self._batches_a_chunk = min(max(1, most // (row_bytes * rows)), _MOST_BATCHES)
         self.ring.least = slot_bytes(self._batches_a_chunk * rows, list(self._makers[0].specs.values()))
         self._parts = self._makers[0].parts(self._batches_a_chunk * rows, self._threads) if alone else 1

@@ -128,11 +128,11 @@ def test_a_thread_has_one_chunk_and_one_more_where_a_chunk_is_a_batch(data, batc
 
 def test_chunks_are_smaller_where_rows_are_decoded_or_looked_up_for_many_chunks_at_once(data, tokens, monkeypatch):
     monkeypatch.setattr(feed_module, "CHUNK_BYTES", 32 * WIDTH * 4)
-    monkeypatch.setattr(feed_module, "LESS_BYTES", 8 * WIDTH * 4)
+    monkeypatch.setattr(feed_module, "DECODED_BYTES", 8 * WIDTH * 4)
     found = {kind: fb.DataLoader(fb.scan(path).select("wide"), batch_size=4)._made() for kind, path in data.items()}
     assert {kind: feed._batches_a_chunk for kind, feed in found.items()} == {"arrow": 8, "parquet": 2}
     monkeypatch.setattr(feed_module, "CHUNK_BYTES", 4 * 8 * 2 * 8 * 8)
-    monkeypatch.setattr(feed_module, "LESS_BYTES", 8 * 2 * 8 * 8)
+    monkeypatch.setattr(feed_module, "STRETCHED_BYTES", 8 * 2 * 8 * 8)
     loader = fb.DataLoader(tokens, batch_size=4, shuffle=True, num_workers=2)
     assert loader._made()._batches_a_chunk == 2
     given = [batch["input_ids"][:, 0].tolist() for batch in loader]
