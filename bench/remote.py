@@ -126,7 +126,7 @@ def measure(server: S3Server, port: int, rounds: int) -> list[Turn]:
     paths = [one.path for one in Store(files, False).list(f"{BUCKET}/tokens") if one.path.endswith(".arrow")]
     nbytes = sum(files.get_file_info(path).size for path in paths)
     own = RemoteOptions()
-    kinds = {(own.part_bytes, own.connections), *((part << 20, threads) for part in (4, 16) for threads in (8, 24))}
+    kinds = {(own.part_bytes, own.connections), *((part << 20, threads) for part in (4, 8, 16) for threads in (8, 24))}
     best = min(2 * sorted(kinds), key=lambda kind: _timed(server, lambda: bare_download(files, paths, *kind))[0])
     gets = gets_of(files)
     assert gets is not None

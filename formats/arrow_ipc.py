@@ -18,7 +18,7 @@ from forebay.formats.store import Store
 
 _MAGIC = b"ARROW1"
 
-STEP_BYTES = 8 << 20
+STEP_BYTES = 16 << 20
 """Rows of a large fragment are fetched by about so many bytes: requests long enough to cost little each, and a window that
 takes a little of many fragments does not wait for all of each (`python -m forebay.bench.remote`)."""
 

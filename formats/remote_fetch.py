@@ -27,7 +27,7 @@ class RemoteOptions:
 
     connections: int = 16
     """Requests at once, of all files of a store together."""
-    part_bytes: int = 8 << 20
+    part_bytes: int = 16 << 20
     """Length of a long range's requests; `connections * part_bytes` bounds the memory of requests in flight."""
     gap_bytes: int = 256 << 10
     """Ranges that lie closer become one request."""
@@ -86,7 +86,7 @@ class Fetcher:
 
     def keeps_busy(self) -> int:
         """Bytes begun and not used yet that keep the store busy: its bandwidth times the least that a long request took, which
-        is the distance to it without the queues that one's own requests make; at least eight requests, also while nothing is
+        is the distance to it without the queues that one's own requests make; at least four requests, also while nothing is
         known yet: more of them would only come before what is due first, and take memory.
 
         That product is N. Cardwell et al., BBR: Congestion-Based Congestion Control, 2016. It is taken four times, since a
@@ -95,8 +95,8 @@ class Fetcher:
         options = self.options
         with self._lock:
             product = self._least_seconds * self._bandwidth
-        most = 2 * options.connections * options.part_bytes
-        return min(max(8 * options.part_bytes, int(4 * product)), most)
+        most = options.connections * options.part_bytes
+        return min(max(4 * options.part_bytes, int(4 * product)), most)
 
     def count(self, nbytes: int) -> None:
         """Something was asked for beside what was started here."""

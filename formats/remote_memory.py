@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 import numpy as np
 import pyarrow as pa
 
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 384 << 20
 """Most bytes that are kept while nobody uses them."""
 
 _LEAST = 1 << 20
@@ -111,7 +111,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _rounded(nbytes: int) -> int:
-    """A 64th more, up to a multiple of an eighth of the power of two below: spans of about the same size share memory, also
+    """A 64th more, up to a multiple of a sixteenth of the power of two below: spans of about the same size share memory, also
     such of a round number of bytes with a header and without."""
-    step = max(mmap.PAGESIZE, 1 << max(0, nbytes.bit_length() - 4))
+    step = max(mmap.PAGESIZE, 1 << max(0, nbytes.bit_length() - 5))
     return -(-(nbytes + nbytes // 64) // step) * step

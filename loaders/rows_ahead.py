@@ -13,6 +13,7 @@ from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.order import Read, WindowOrder
 from forebay.engine.read_ahead import AHEAD_BYTES, ReadAhead
 from forebay.formats.fragment import Fragment
+from forebay.formats.ipc_rows import ROWS_ALIGNED
 from forebay.formats.reader import ReadRequest, only
 from forebay.formats.source import Source
 
@@ -53,13 +54,16 @@ class RowsAhead:
         for read in order.windows.reads(first, lanes):  # side by side with the one that is waited for below
             looks.submit(look, self._fragments[int(order.windows.fragments[read.place])])
         self._step = look(self._fragments[int(order.windows.fragments[0])])
+        # what is kept of objects is known by its rows: there steps stand at the same rows whatever comes first
+        kept = source.store.remote is not None and source.store.remote.cache is not None
+        self._early = frozenset(() if kept else (one[:2] for one in order.windows.reads(first, lanes)))
         window = _window_bytes(self._fragments, order, lanes)
         fragments, places, step = self._fragments, order.windows.fragments, self._step
         # nothing that the threads work with holds this object, so that they end when it is dropped
         self._ahead: ReadAhead[_Part, list[pa.RecordBatch]] = ReadAhead(
             partial(_read, source, columns, order.windows),
             _looked_at(
-                _parts(self._fragments, order, self._step, lanes=lanes, first=first),
+                _parts(self._fragments, order, self._step, lanes=lanes, first=first, early=self._early),
                 lambda part: looks.submit(look, fragments[int(places[part.place])]) if step else None,
             ),
             size=partial(_size, self._fragments, order.windows),
@@ -70,7 +74,7 @@ class RowsAhead:
 
     def batches(self, read: Read) -> tuple[int, Iterator[pa.RecordBatch]]:
         """The rows of a read's fragment: (first row, record batches from there on), from where the read begins or before."""
-        parts = _of_fragment(self._order, self._fragments, read, self._step)
+        parts = _of_fragment(self._order, self._fragments, read, self._step, early=read[:2] in self._early)
         start = parts[0].rows[0] if parts[0].rows else 0
         return start, (batch for part in parts for batch in self._ahead.take(part))
 
@@ -84,7 +88,13 @@ def _step(source: Any, columns: Sequence[str], fragment: Fragment) -> int:
 
 
 def _parts(
-    fragments: Sequence[Fragment], order: EpochOrder, step: int, *, lanes: Sequence[int], first: int
+    fragments: Sequence[Fragment],
+    order: EpochOrder,
+    step: int,
+    *,
+    lanes: Sequence[int],
+    first: int,
+    early: frozenset[tuple[int, int]],
 ) -> Iterator[_Part]:
     """All that is read from window `first` on, in the order of its first use."""
     windows = order.windows
@@ -94,7 +104,8 @@ def _parts(
         reads, before = windows.reads(window, lanes), given
         given = {}
         for one in reads:
-            given[one[:2]] = before[one[:2]] if one[:2] in before else _of_fragment(order, fragments, one, step)
+            key = one[:2]
+            given[key] = before[key] if key in before else _of_fragment(order, fragments, one, step, early=key in early)
         for read in reads:
             left, stop = given[read[:2]], order.stored(read)[1]
             while left and (left[0].rows is None or left[0].rows[0] < stop):
@@ -113,17 +124,23 @@ def _looked_at(parts: Iterator[_Part], look: Callable[[_Part], object]) -> Itera
     yield from waiting
 
 
-def _of_fragment(order: EpochOrder, fragments: Sequence[Fragment], read: Read, step: int) -> list[_Part]:
-    """The parts of a read's fragment, from the one in which the read begins."""
+def _of_fragment(
+    order: EpochOrder, fragments: Sequence[Fragment], read: Read, step: int, *, early: bool
+) -> list[_Part]:
+    """The parts of a read's fragment, from the one in which the read begins. An early one is waited for by the first batch:
+    what its window needs comes by itself."""
     assert order.windows is not None
     rows = fragments[int(order.windows.fragments[read.place])].rows or 0
     if not step:
         return [_Part(read.lane, read.place, None)]
     edges = [*range(0, rows - step // 4, step), rows]  # a short rest goes with the step before
     edges = edges if len(edges) > 1 else [0, rows]
-    first = order.stored(read)[0]
-    pairs = zip(edges[:-1], edges[1:], strict=True)
-    return [_Part(read.lane, read.place, pair) for pair in pairs if pair[1] > first]
+    first, stop = order.stored(read)
+    pairs = [pair for pair in zip(edges[:-1], edges[1:], strict=True) if pair[1] > first]
+    needed = -(-stop // ROWS_ALIGNED) * ROWS_ALIGNED
+    if early and pairs and pairs[0][0] < needed < pairs[0][1] - step // 4:
+        pairs[:1] = [(pairs[0][0], needed), (needed, pairs[0][1])]
+    return [_Part(read.lane, read.place, pair) for pair in pairs]
 
 
 def _read(source: Source, columns: Sequence[str], windows: WindowOrder, part: _Part) -> list[pa.RecordBatch]:
