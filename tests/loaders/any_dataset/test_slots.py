@@ -75,7 +75,7 @@ def test_no_slot_is_ever_with_two_workers() -> None:
     for one in workers:
         one.join()
     assert [wrong for _, _, wrong in found] == [0, 0, 0, 0]
-    assert sum(taken for _, taken, _ in found) > 2000
+    assert sum(taken for _, taken, _ in found) > 100
     arena.close()
 
 
