@@ -146,6 +146,23 @@ def test_an_epoch_fetches_each_step_once_and_no_column_that_is_not_asked_for(
     assert DATA <= fetched(dataset) <= DATA + 3 * STEP_ROWS * WIDTH * 4 + edges  # where lanes meet, a step is in both
 
 
+def test_the_first_window_does_not_wait_for_what_comes_after_it(
+    server: S3Server, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_ipc, "STEP_BYTES", 1_500 * WIDTH * 4)  # a fragment
+    found: list[tuple[int, int]] = []
+    whole = arrow_ipc.ArrowReader.read_rows
+
+    def read_rows(self: Any, store: Any, fragment: Any, request: Any, rows: tuple[int, int]) -> Any:
+        found.append(rows)
+        return whole(self, store, fragment, request, rows)
+
+    monkeypatch.setattr(arrow_ipc.ArrowReader, "read_rows", read_rows)
+    assert len(rows_of(loader_over(opened(server, tokens[0])))) == ROWS
+    # four lanes of two fragments; a window has 200 rows of each lane
+    assert sorted(found) == sorted([(0, 200)] * 4 + [(200, 1_500)] * 4 + [(0, 1_500)] * 4)
+
+
 def test_ranks_fetch_their_lanes_only(server: S3Server, tokens: tuple[str, str]) -> None:
     found = []
     for rank in range(2):
