@@ -119,6 +119,7 @@ def half_cached(path: str, directory: Path) -> fb.Dataset:
     plain = fb.scan(path).apply(T.Log1p(["x"]))
     whole = plain.cache(str(directory / "whole"))
     list(whole)
+    whole.source.cache.close()  # units are brought to the disk behind whoever reads them
     sizes = [one.stat().st_size for one in (directory / "whole").rglob("*.unit")]
     return plain.cache(str(directory / "half"), limit=sum(sizes) // 2)
 
