@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,7 +28,8 @@ class Tokenize:
     """Replace a text column by lists of its token ids (int32), as the `tokenizers` library makes them.
 
     Deterministic: truncation and padding that the file asks for are switched off (that is for the loader), and a file with
-    BPE dropout is refused. Null stays null, an empty text becomes the special tokens alone or an empty list. Needs
+    BPE dropout is refused. Texts are encoded in the thread that asks: `TOKENIZERS_PARALLELISM` is set to "false" for the
+    process where nobody has set it. Null stays null, an empty text becomes the special tokens alone or an empty list. Needs
     `pip install 'forebay[text]'`.
     """
 
@@ -111,6 +113,8 @@ class Tokenize:
             raise SpecError(f"Tokenize: {self.tokenizer[:80]!r} is no tokenizer of the library: {error}") from error
         made.no_truncation()
         made.no_padding()
+        # each call would otherwise spread over all processors, beside the threads, ranks or processes that call it
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         special = self.special_tokens
         return lambda texts: made.encode_batch_fast(texts, add_special_tokens=special)
 
