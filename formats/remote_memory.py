@@ -28,9 +28,13 @@ class SpanMemory:
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._kept_bytes = kept_bytes
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Keep nothing. In a forked process a lock that another thread held would never be given back."""
         self.made = 0
         """Bytes asked of the system so far."""
-        self._kept_bytes = kept_bytes
         self._lock = threading.Lock()
         self._free: OrderedDict[int, mmap.mmap] = OrderedDict()  # by id, longest unused first
         self._back: deque[mmap.mmap] = deque()
@@ -102,12 +106,9 @@ PIXELS = SpanMemory(64 << 20)
 """That of this process, for pixels that were decoded to be written or kept."""
 
 
-def _forked() -> None:
-    SHARED.__init__()  # type: ignore[misc]  # a lock that another thread held would never be given back here
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    for _one in (SHARED, PIXELS):
+        os.register_at_fork(after_in_child=_one.begin_anew)
 
 
 def _rounded(nbytes: int) -> int:

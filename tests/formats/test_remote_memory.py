@@ -1,13 +1,14 @@
 """Memory of remote reads is used again when nobody sees it any more, and never before."""
 
 import gc
+import multiprocessing
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from forebay.formats.remote_memory import SpanMemory
+from forebay.formats.remote_memory import PIXELS, SHARED, SpanMemory
 
 ROOM = 3 << 20
 SIZE = ROOM // 64 * 63
@@ -105,3 +106,19 @@ def test_what_is_let_go_is_the_systems_and_what_is_seen_stays() -> None:
     assert memory.free_bytes == 0 and seen.slice(0, 4).to_pybytes() == b"kept"
     del seen, view
     assert memory.free_bytes >= 2 << 20
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks:DeprecationWarning")
+@pytest.mark.parametrize("memory", [SHARED, PIXELS], ids=["SHARED", "PIXELS"])
+def test_a_process_forked_while_another_thread_takes_memory_takes_some_too(memory: SpanMemory) -> None:
+    def take() -> None:
+        memory.take(2 << 20)
+
+    with memory._lock:  # as a thread has it that is not in the child
+        child = multiprocessing.get_context("fork").Process(target=take)
+        child.start()
+        child.join(20)
+        stuck = child.is_alive()
+        child.kill()
+    child.join()
+    assert not stuck and child.exitcode == 0
