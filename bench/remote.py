@@ -32,8 +32,8 @@ import pyarrow as pa
 from forebay.bench.delay_relay import DelayRelay
 from forebay.bench.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server
 from forebay.engine.dataset import scan
+from forebay.formats.lent_memory import SHARED
 from forebay.formats.remote_fetch import RemoteOptions
-from forebay.formats.remote_memory import SHARED
 from forebay.formats.remote_ranges import Range, cut
 from forebay.formats.s3_gets import S3Gets, gets_of
 from forebay.formats.store import Store

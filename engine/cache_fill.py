@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.read_ahead import read_ahead
-from forebay.formats.remote_memory import PIXELS
+from forebay.formats.lent_memory import PIXELS
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

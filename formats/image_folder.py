@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from forebay.formats.errors import SourceError
 from forebay.formats.fragment import Fragment
+from forebay.formats.lent_memory import PIXELS
 from forebay.formats.reader import READERS, Layout, ReadRequest
-from forebay.formats.remote_memory import PIXELS
 from forebay.formats.schemas import CLASSES_KEY
 from forebay.formats.store import FileInfo, Store
 

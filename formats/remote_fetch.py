@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from forebay.formats.errors import SpecError
-from forebay.formats.remote_memory import SHARED
+from forebay.formats.lent_memory import SHARED
 from forebay.formats.remote_ranges import Range
 from forebay.formats.retry import RetryPolicy, with_retries
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from forebay.formats.errors import CorruptError, StateError, StorageError
+from forebay.formats.lent_memory import SpanMemory
 from forebay.formats.remote_fetch import ShortReadError
-from forebay.formats.remote_memory import SpanMemory
 from forebay.formats.remote_object import EDGE, RemoteObject
 from forebay.formats.remote_ranges import Range, coalesce, cut
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows, SchemaError
-from forebay.formats.remote_memory import PIXELS
+from forebay.formats.lent_memory import PIXELS
 from forebay.transforms.compiled import kernels
 from forebay.transforms.image_chain import Chain, Images, Segment
 from forebay.transforms.image_form import DECODED

@@ -240,13 +240,13 @@ def test_a_shard_replaced_in_mid_epoch_stops_the_epoch(server: S3Server, tokens:
 def test_connections_and_memory_stay_within_their_bounds(
     server: S3Server, proxy: FaultProxy, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
-    from forebay.formats import remote_memory
+    from forebay.formats import lent_memory
 
-    monkeypatch.setattr(remote_memory, "_LEAST", 1)
+    monkeypatch.setattr(lent_memory, "_LEAST", 1)
     dataset = opened(server, tokens[0], proxy.port, connections=3, part_bytes=STEP_ROWS * WIDTH * 4, hedge_after=0)
     remote = dataset.source.store.remote
     assert remote is not None
-    remote.fetcher.memory = remote_memory.SpanMemory()
+    remote.fetcher.memory = lent_memory.SpanMemory()
     proxy.faults.most, proxy.faults.latency = 0, 0.005
     assert len(rows_of(loader_over(dataset))) == ROWS
     # looks at versions are beside those: one at a time for each of three objects, and eight layouts at most

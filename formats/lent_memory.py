@@ -1,4 +1,4 @@
-"""Memory for what comes over the network, used again when the last view of it is gone.
+"""Memory that is lent, for what comes over the network and for pixels, and used again when the last view of it is gone.
 
 The system clears each page of fresh memory before a process gets it, which took more of the processor than receiving the
 bytes did (`python -m forebay.bench.remote`). All stores of a process share what is kept: the next data set finds it, too.

@@ -1,4 +1,4 @@
-"""Memory of remote reads is used again when nobody sees it any more, and never before."""
+"""Lent memory is used again when nobody sees it any more, and never before."""
 
 import gc
 import multiprocessing
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from forebay.formats.remote_memory import PIXELS, SHARED, SpanMemory
+from forebay.formats.lent_memory import PIXELS, SHARED, SpanMemory
 
 ROOM = 3 << 20
 SIZE = ROOM // 64 * 63
