@@ -66,11 +66,11 @@ def guarded(unit: Unit, check: BlockCheck) -> tuple[list[pa.RecordBatch], RowGua
         return unit.batches(), None
     if not check.right(payload, _outside(check, unit.info.bulks)):  # Arrow reads nothing that is not known to be right
         return None
-    batches = unit.batches() if unit.info.bulks else []
-    columns = list(_wide(unit, batches[0])) if len(batches) == 1 else []
+    batches = unit.batches()
+    columns = list(_wide(unit, batches[0])) if unit.info.bulks and len(batches) == 1 else []
     if not check.right(payload, _outside(check, [[one.first, one.last] for one in columns])):
         return None
-    return unit.batches(), RowGuard(unit, check, columns) if columns else None
+    return batches, RowGuard(unit, check, columns) if columns else None
 
 
 def _outside(check: BlockCheck, parts: list[list[int]]) -> list[int]:

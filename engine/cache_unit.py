@@ -3,8 +3,8 @@
     [Arrow IPC file, or plain bytes] [checksum of each block] [trailer, JSON] [its length, uint32] [seal, uint64] [magic, 8 bytes]
 
 One file, so that a rename publishes bytes and checksums together. The payload comes first, so it keeps Arrow's alignment
-when the file is mapped. The seal is the trailer's checksum, and the trailer has that
-of the blocks' checksums: these are looked at whenever a unit is opened.
+when the file is mapped. The seal is the trailer's checksum, and the trailer has that of the blocks' checksums: these are looked
+at whenever a unit is opened.
 """
 
 import json
@@ -73,7 +73,7 @@ class Unit:
 
     def intact(self) -> bool:
         """Whether the payload still hashes to its checksums. Reads all of it that was not looked at."""
-        return self.check.done or self.check.right(memoryview(self.payload), range(self.check.blocks))
+        return self.check.all_right(memoryview(self.payload))
 
     def batches(self) -> list[pa.RecordBatch]:
         """The record batches: views of the mapping where they were stored raw."""
@@ -166,9 +166,8 @@ class UnitSink:
         view = memoryview(data).cast("B")
         if len(view) >= _BULK_BYTES and not self.packed and len(self._bulks) < _MOST_BULKS:
             self._bulks.append([self._sums.nbytes, self._sums.nbytes + len(view)])
-        for at in range(
-            0, len(view), BLOCK_BYTES
-        ):  # what is hashed is still in the processor's cache when it is copied
+        for at in range(0, len(view), BLOCK_BYTES):
+            # what is hashed is still in the processor's cache when it is copied
             part = view[at : at + BLOCK_BYTES]
             self._sums.update(part)
             self._write_all(part)

@@ -109,11 +109,8 @@ class MixOrder:
             one = self.lap(number, lap)
             rows = given[here] - lap * size
             if self.lanes > 1 and one.body:
-                lane, numbers = (
-                    positions[here] % self.lanes,
-                    self._asked_here(number, positions[here], place[here], turn[here]),
-                )
-                nth = numbers - one.before[lane]
+                lane = positions[here] % self.lanes
+                nth = self._asked_here(number, positions[here], place[here], turn[here]) - one.before[lane]
                 inside = nth < one.body // self.lanes
                 behind = np.flatnonzero(~inside)
                 if len(behind):

@@ -43,12 +43,7 @@ def list_lengths(column: pa.Array) -> NDArray[np.int64]:
     """(N,) how many values each list of a column has; a null one has none. `value_lengths` imports pyarrow.compute."""
     if pa.types.is_fixed_size_list(column.type):
         return np.where(valid(column), column.type.list_size, 0).astype(np.int64)
-    n, ends = len(column), column.buffers()[1]
-    if ends is None or not n:
-        return np.zeros(n, np.int64)
-    dtype = np.dtype(np.int64 if pa.types.is_large_list(column.type) else np.int32)
-    found = np.diff(np.frombuffer(ends, dtype, n + 1, column.offset * dtype.itemsize))
-    return np.where(valid(column), found, 0).astype(np.int64)
+    return np.where(valid(column), np.diff(_list_ends(column)), 0).astype(np.int64)
 
 
 def list_values(column: pa.Array) -> pa.Array:
@@ -58,10 +53,7 @@ def list_values(column: pa.Array) -> pa.Array:
     if pa.types.is_fixed_size_list(column.type):
         size = column.type.list_size
         return column.values.slice(column.offset * size, len(column) * size)
-    if not len(column):
-        return column.values.slice(0, 0)
-    dtype = np.dtype(np.int64 if pa.types.is_large_list(column.type) else np.int32)
-    ends = np.frombuffer(column.buffers()[1], dtype, len(column) + 1, column.offset * dtype.itemsize)
+    ends = _list_ends(column)
     return column.values.slice(int(ends[0]), int(ends[-1] - ends[0]))
 
 
@@ -69,6 +61,15 @@ def distinct(values: NDArray[np.int64]) -> list[int]:
     """The different ones among some values, ascending. `np.unique` imports `numpy.ma`, which takes longer than a batch."""
     ascending = np.sort(values)
     return ascending[np.diff(ascending, prepend=ascending[:1] - 1) != 0].tolist()
+
+
+def _list_ends(column: pa.Array) -> NDArray[Any]:
+    """(N + 1,) where each list of a column of lists begins, and where the last one ends."""
+    n, ends = len(column), column.buffers()[1]
+    if ends is None or not n:
+        return np.zeros(n + 1, np.int64)
+    dtype = np.dtype(np.int64 if pa.types.is_large_list(column.type) else np.int32)
+    return np.frombuffer(ends, dtype, n + 1, column.offset * dtype.itemsize)
 
 
 def _bits(bitmap: Any, first: int, n: int) -> NDArray[np.bool_]:

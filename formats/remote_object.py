@@ -46,7 +46,9 @@ class Learned:
     def first(self, key: Any) -> bool:
         """Whether nobody has asked so before."""
         with self._lock:
-            return self._found.setdefault(key, unasked := object()) is unasked
+            new = key not in self._found
+            self._found[key] = None
+            return new
 
 
 class RangeCache(Protocol):

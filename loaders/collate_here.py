@@ -5,15 +5,14 @@ goes into the faults of its small pages. The tensor is torch's own in any case; 
 to it, that pages of 2 MB will do.
 """
 
-import ctypes
 import mmap
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 from torch.utils.data._utils import collate
 
+from forebay.loaders.advice import advise
 from forebay.loaders.stacking import alike
 
 _LEAST = 1 << 23
@@ -40,13 +39,5 @@ def _stack(batch: list[torch.Tensor], *, collate_fn_map: Any = None) -> torch.Te
         return collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)
     made = first.new_empty((len(batch), *first.shape))
     start = -(-made.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    # where it is refused, pages are as they were
-    _madvise()(start, made.data_ptr() + made.nbytes - start, mmap.MADV_HUGEPAGE)
+    advise(start, made.data_ptr() + made.nbytes - start, mmap.MADV_HUGEPAGE)
     return torch.stack(batch, 0, out=made)
-
-
-@cache
-def _madvise() -> Callable[[int, int, int], int]:
-    found = ctypes.CDLL(None).madvise
-    found.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    return found

@@ -5,12 +5,13 @@ splitting text, and as much as copying tokens, so it is done where encoded bytes
 maps two megabytes where the system keeps the file in pages of that size.
 """
 
-import ctypes
 import mmap
 import threading
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+
+from forebay.loaders.advice import advise
 
 MOST_BYTES = 256 << 10
 """Copied out before pages are given back."""
@@ -46,11 +47,7 @@ class MappedPages:
                 self._spans = mapped_spans(self._buffers)
             spans = self._spans
         for start, stop in spans:
-            _LIBC.madvise(start, stop - start, mmap.MADV_DONTNEED)
-
-
-_LIBC = ctypes.CDLL(None)
-_LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+            advise(start, stop - start, mmap.MADV_DONTNEED)
 
 
 def mapped_spans(buffers: Sequence[Span]) -> list[Span]:

@@ -38,9 +38,8 @@ class Replay:
             What is wrong, where the data set does not give what it gave before.
         """
         told = (pickle.loads(self.state)[FETCHER] if self.state is not None else None) or {}
-        if told.get(
-            ENDED
-        ):  # a state that a loader resumes from has the fetcher ask once more; here it is known to have ended
+        if told.get(ENDED):
+            # a state that a loader resumes from has the fetcher ask once more; here it is known to have ended
             fetcher.ended = True
         if self.generators is not None:
             set_generators(self.generators)

@@ -90,10 +90,9 @@ class Snapshots:
             note = notes.popleft()
             if note.generation != self.generation:
                 continue  # of the epoch before, which was left in the middle
-            if note.task is not None and note.state is None:
-                continue
             if note.task is not None:
-                self._arrived[note.task] = note
+                if note.state is not None:
+                    self._arrived[note.task] = note
             elif note.worker in self._unheard:
                 self._unheard.discard(note.worker)
                 self._first[note.worker] = self._latest[note.worker] = note.state

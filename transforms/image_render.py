@@ -44,10 +44,7 @@ class Renderer:
         if self._placement.filter == resample.NEAREST:
             plan = crop_plan(self._placement, row, pixels)
             plan[0, crop.OUT] = place
-            fill = np.resize(np.array(self._placement.fill, np.uint8), output.channels)
-            form = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
-            past = flat.nbytes >= PAST_CACHES
-            crop.crop_into(pixels.data, plan, 0, 1, past, *form, self._line, *output.targets(flat))
+            _crop(pixels.data, plan, self._placement, output, flat=flat, line=self._line)
             return
         p = self._plan[row]
         if pixels.is_rgb:
@@ -106,17 +103,31 @@ class Crops:
     def __init__(
         self, data: NDArray[np.uint8], starts: NDArray[np.int64], placement: Placement, output: ImageOutput
     ) -> None:
-        self._data, self._plan, self._output = data, crop_plans(placement, starts), output
-        fill = np.resize(np.array(placement.fill, np.uint8), output.channels)
-        self._how = output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table
+        self._data, self._plan, self._placement, self._output = data, crop_plans(placement, starts), placement, output
         self._longest = int(placement.window[:, 3].max(initial=0))
 
     def write(self, flat: NDArray[Any], places: NDArray[np.int64], first: int) -> None:
         """Write as many images as there are places to `flat`, image `first + i` from `places[i]` on."""
         plan = self._plan[first : first + len(places)].copy()
         plan[:, crop.OUT] = places
-        past, line = flat.nbytes >= PAST_CACHES, np.empty(self._longest, np.uint8)
-        crop.crop_into(self._data, plan, 0, len(plan), past, *self._how, line, *self._output.targets(flat))
+        line = np.empty(self._longest, np.uint8)
+        _crop(self._data, plan, self._placement, self._output, flat=flat, line=line)
+
+
+def _crop(
+    data: NDArray[np.uint8],
+    plan: NDArray[np.int64],
+    placement: Placement,
+    output: ImageOutput,
+    *,
+    flat: NDArray[Any],
+    line: NDArray[np.uint8],
+) -> None:
+    """Write all images of a crop plan to `flat`; `line` is room for the longest row."""
+    fill = np.resize(np.array(placement.fill, np.uint8), output.channels)
+    how = (output.kind, output.channels, output.last, fill, output.scale, output.shift, output.table)
+    past = flat.nbytes >= PAST_CACHES
+    crop.crop_into(data, plan, 0, len(plan), past, *how, line, *output.targets(flat))
 
 
 def crop_plan(placement: Placement, row: int, pixels: Pixels) -> NDArray[np.int64]:

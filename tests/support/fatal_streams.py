@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from support.drawing_samples import FatalSamples
+from support.stateful_sets import Remembering
 from torch.utils.data import IterableDataset, get_worker_info
 
 
@@ -135,25 +136,16 @@ class ShorterStream(Fatal):
         return map(self.row, range(self.rows if not os.listdir(self.marker) else 10))
 
 
-class CountingSamples(torch.utils.data.Dataset[Any]):
+class CountingSamples(Remembering):
     """Map-style, and its rows depend on how many were taken before."""
 
     def __init__(self, rows: int, fatal: Any = (), marker: Any = None) -> None:
-        self.rows, self.fatal, self.taken = rows, FatalSamples(rows, fatal, marker), 0
-
-    def __len__(self) -> int:
-        return self.rows
+        super().__init__(rows)
+        self.fatal = FatalSamples(rows, fatal, marker)
 
     def __getitem__(self, index: int) -> tuple[int, int]:
         self.fatal[index]
-        self.taken += 1
-        return index, self.taken
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"taken": self.taken}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.taken = state["taken"]
+        return super().__getitem__(index)
 
 
 class FatalBeginning(EarlyStream):
