@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forebay.bench.rows import Row
+from forebay.bench.standing import by_hand, fastest, limit, ours, peers, rows_of, stock
 
 _FIRST_NOISE_S = 0.005
 """Times to the first batch that differ by less are the same."""
@@ -22,73 +23,51 @@ class Demand:
     workload: str
     asked: str
     times: float
-    rivals: Callable[[Sequence[Row], Row], list[Row]]
-    """Of all rows and forebay's own: those that it is held against."""
+    rivals: Callable[[Sequence[Row]], list[Row]]
+    """Of a workload's rows those that it is held against."""
     figure: Literal["rate", "cpu_rate"] = "rate"
+    beside: str = ""
+    """The workload of the rivals; "": the same."""
 
 
-def _peers(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in _of(rows, ours) if not one.candidate.startswith(("forebay", "torch,")) and not _by_hand(one)]
+def _stock_alike(rows: Sequence[Row]) -> list[Row]:
+    """torch's loader with as many workers as forebay has."""
+    mine = ours(rows)
+    return [one for one in stock(rows) if mine and one.candidate.endswith(mine.candidate.partition(", ")[2])]
 
 
-def _stock(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in _of(rows, ours) if one.candidate.startswith("torch,")]
+def _pillow(rows: Sequence[Row]) -> list[Row]:
+    return [one for one in stock(rows) if "pillow" in one.candidate]
 
 
-def _stock_alike(rows: Sequence[Row], ours: Row) -> list[Row]:
-    workers = ours.candidate.partition(", ")[2]
-    return [one for one in _stock(rows, ours) if one.candidate.endswith(workers)]
-
-
-def _pillow(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in rows if one.workload == "images" and one.candidate.startswith("torch, pillow")]
-
-
-def _hand(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in _of(rows, ours) if _by_hand(one)]
-
-
-def _limit(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in rows if one.workload == ours.workload and one.limit]
-
-
-def _tables(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in _of(rows, ours) if one.candidate.startswith(("Polars", "pyarrow", "pandas"))]
-
-
-def _of(rows: Sequence[Row], ours: Row) -> list[Row]:
-    return [one for one in rows if one.workload == ours.workload and not one.limit]
-
-
-def _by_hand(row: Row) -> bool:
-    return "by hand" in row.candidate
+def _tables(rows: Sequence[Row]) -> list[Row]:
+    return [one for one in peers(rows) if one.candidate.startswith(("Polars", "pyarrow", "pandas"))]
 
 
 DEMANDS = (
-    Demand("tokens", "the best peer", 7.0, _peers),
-    Demand("tokens", "stock torch", 7.0, _stock),
-    Demand("tokens", "numpy by hand", 1.0, _hand),
-    Demand("tokens", "the limit", 0.55, _limit),
-    Demand("images", "the best peer", 1.4, _peers),
+    Demand("tokens", "the best peer", 7.0, peers),
+    Demand("tokens", "stock torch", 7.0, stock),
+    Demand("tokens", "numpy by hand", 1.0, by_hand),
+    Demand("tokens", "the limit", 0.55, limit),
+    Demand("images", "the best peer", 1.4, peers),
     Demand("images", "stock torch with Pillow", 3.0, _pillow),
-    Demand("images", "the limit", 0.8, _limit),
-    Demand("images_cached", "the best peer", 4.0, _peers),
-    Demand("images_cached", "stock torch with Pillow, from the JPEGs", 35.0, _pillow),
-    Demand("images_cached", "the limit", 0.7, _limit),
-    Demand("tabular", "the best peer", 2.3, _peers),
-    Demand("tabular", "the limit", 0.7, _limit),
+    Demand("images", "the limit", 0.8, limit),
+    Demand("images_cached", "the best peer", 4.0, peers),
+    Demand("images_cached", "stock torch with Pillow, from the JPEGs", 35.0, _pillow, beside="images"),
+    Demand("images_cached", "the limit", 0.7, limit),
+    Demand("tabular", "the best peer", 2.3, peers),
+    Demand("tabular", "the limit", 0.7, limit),
     Demand("python", "stock torch, as many workers", 1.4, _stock_alike),
-    Demand("python", "the limit", 0.8, _limit),
+    Demand("python", "the limit", 0.8, limit),
     Demand("transport", "stock torch, as many workers, by CPU", 5.0, _stock_alike, "cpu_rate"),
-    Demand("transport", "the best peer", 1.0, _peers),
+    Demand("transport", "the best peer", 1.0, peers),
     Demand("prep_tabular", "the best of Polars, pyarrow, pandas", 1.0, _tables),
 )
 
 
 def demand_table(rows: Sequence[Row]) -> list[str]:
     """A Markdown table with a line for each demand that these rows can tell of."""
-    timed = [one for one in rows if one.rate]
-    lines = [line for line in (*_speed(timed), *_beside_torch(timed)) if line]
+    lines = [*_speed(rows), *_beside_torch(rows)]
     if not lines:
         return []
     return [
@@ -102,14 +81,13 @@ def demand_table(rows: Sequence[Row]) -> list[str]:
 
 def _speed(rows: Sequence[Row]) -> Iterator[str]:
     for demand in DEMANDS:
-        ours = _ours(rows, demand.workload)
-        rivals = demand.rivals(rows, ours) if ours else []
-        if ours is None or not rivals:
+        here = rows_of(rows, demand.workload)
+        mine, rivals = ours(here), demand.rivals(rows_of(rows, demand.beside or demand.workload))
+        if mine is None or not rivals:
             continue
         rival = max(rivals, key=lambda one: getattr(one, demand.figure))
-        reached = getattr(ours, demand.figure) / getattr(rival, demand.figure)
-        limit = next(iter(_limit(rows, ours)), None)
-        most = getattr(limit, demand.figure) / getattr(rival, demand.figure) if limit else None
+        reached = getattr(mine, demand.figure) / getattr(rival, demand.figure)
+        most = next((getattr(one, demand.figure) / getattr(rival, demand.figure) for one in limit(here)), None)
         verdict = "yes" if reached >= demand.times else "no"
         if verdict == "no" and most is not None and most < demand.times:
             verdict = "out of reach: the limit lies below"
@@ -122,18 +100,12 @@ def _speed(rows: Sequence[Row]) -> Iterator[str]:
 
 def _beside_torch(rows: Sequence[Row]) -> Iterator[str]:
     for workload in dict.fromkeys(one.workload for one in rows):
-        ours = _ours(rows, workload)
-        stock = _stock(rows, ours) if ours else []
-        if ours is None or not stock:
+        here = rows_of(rows, workload)
+        mine, torch = ours(here), fastest(stock(here))
+        if mine is None or torch is None:
             continue
-        torch = max(stock, key=lambda one: one.rate)
-        less = "yes" if ours.peak_bytes < torch.peak_bytes else "no"
-        soon = "yes" if ours.first_s <= torch.first_s + _FIRST_NOISE_S else "no"
-        most_mb, mb = f"{torch.peak_bytes / 1e6:,.0f} MB", f"{ours.peak_bytes / 1e6:,.0f}"
+        less = "yes" if mine.peak_bytes < torch.peak_bytes else "no"
+        soon = "yes" if mine.first_s <= torch.first_s + _FIRST_NOISE_S else "no"
+        most_mb, mb = f"{torch.peak_bytes / 1e6:,.0f} MB", f"{mine.peak_bytes / 1e6:,.0f}"
         yield f"| {workload} | PSS below {most_mb} ({torch.candidate}) | {mb} | | {less} |"
-        yield f"| {workload} | first batch within {torch.first_s:.2f} s ({torch.candidate}) | {ours.first_s:.2f} | | {soon} |"
-
-
-def _ours(rows: Sequence[Row], workload: str) -> Row | None:
-    found = [one for one in rows if one.workload == workload and one.candidate.startswith("forebay")]
-    return max(found, key=lambda one: one.rate) if found else None
+        yield f"| {workload} | first batch within {torch.first_s:.2f} s ({torch.candidate}) | {mine.first_s:.2f} | | {soon} |"

@@ -7,6 +7,7 @@ from typing import Any
 
 from forebay.bench.demands import demand_table
 from forebay.bench.rows import Row
+from forebay.bench.standing import fastest, limit, ours, peers, rows_of, stock
 from forebay.formats.errors import SpecError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -35,10 +36,10 @@ def table(rows: Sequence[Row], machines: Sequence[dict[str, Any]]) -> str:
 def section(workload: str, rows: Sequence[Row]) -> list[str]:
     """One workload's table."""
     about = importlib.import_module(f"forebay.bench.workloads.{workload}")
-    ours = max((one.rate for one in rows if one.candidate.startswith("forebay")), default=0.0)
+    mine = ours(rows)
     head = _HEAD.format(unit=about.UNIT)
     lines = [f"{about.ABOUT}.", "", head, "|---|" + "---:|" * (head.count("|") - 3) + "---|"]
-    lines += [_line(row, ours) for row in rows if row.rate]
+    lines += [_line(row, mine.rate if mine else 0.0) for row in rows if row.rate]
     left = [f"{name} {rate:,.0f}" for row in rows for name, rate in row.others]
     if left:
         lines += ["", f"Settings tried once and left: {'; '.join(left)}."]
@@ -50,19 +51,15 @@ def summary(rows: Sequence[Row]) -> str:
     """The short table of a README: forebay, the best peer and stock torch, a line a workload."""
     lines = [_SUMMARY, "|---|" + "---:|" * (_SUMMARY.count("|") - 2)]
     for workload in dict.fromkeys(row.workload for row in rows):
-        here = [one for one in rows if one.workload == workload and one.rate]
-        ours = [one for one in here if one.candidate.startswith("forebay")]
-        if not ours:
+        here = rows_of(rows, workload)
+        best, torch = ours(here), fastest(stock(here))
+        if best is None:
             continue
-        best = max(ours, key=lambda one: one.rate)
-        stock = [one for one in here if one.candidate.startswith("torch,")]
-        peers = [one for one in here if one not in ours and one not in stock and not _by_hand(one) and not one.limit]
-        limit = next((one.rate for one in here if one.limit), 0.0)
+        most = next((one.rate for one in limit(here)), 0.0)
         unit = importlib.import_module(f"forebay.bench.workloads.{workload}").UNIT
-        torch = max(stock, key=lambda one: one.rate) if stock else None
         lines.append(
-            f"| {workload} | {best.rate:,.0f} {unit}/s | {_against(peers, best)} | {_against(stock, best)} | "
-            f"{f'{limit:,.0f}' if limit else ''} | {f'{best.share:.0%}' if limit else ''} | "
+            f"| {workload} | {best.rate:,.0f} {unit}/s | {_against(peers(here), best)} | {_against(stock(here), best)} | "
+            f"{f'{most:,.0f}' if most else ''} | {f'{best.share:.0%}' if most else ''} | "
             f"{best.peak_bytes / 1e6:,.0f}{f', {torch.peak_bytes / 1e6:,.0f}' if torch else ''} | "
             f"{best.first_s:.2f}{f', {torch.first_s:.2f}' if torch else ''} |"
         )
@@ -96,9 +93,9 @@ def put_between_markers(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END, 1)[1]}")
 
 
-def _line(row: Row, ours: float) -> str:
+def _line(row: Row, mine: float) -> str:
     spread = f"{min(row.rates):,.0f} to {max(row.rates):,.0f}" if len(row.rates) > 1 else "one run"
-    times = "" if row.limit or not ours or row.rate == ours else f"{ours / row.rate:.1f} x"
+    times = "" if row.limit or not mine or row.rate == mine else f"{mine / row.rate:.1f} x"
     once = "" if row.limit else _checked(row)
     return (
         f"| {row.candidate} | {row.rate:,.0f} | {spread} | {row.share:.0%} | {times} | {row.cpu_rate:,.0f} | "
@@ -113,15 +110,9 @@ def _checked(row: Row) -> str:
     return "yes" if not row.faults else f"**no**: {row.faults[0]}"
 
 
-def _by_hand(row: Row) -> bool:
-    return "by hand" in row.candidate
-
-
-def _against(rows: Sequence[Row], ours: Row) -> str:
-    if not rows:
-        return ""
-    best = max(rows, key=lambda one: one.rate)
-    return f"{best.rate:,.0f} ({best.candidate}; {ours.rate / best.rate:.1f} x)"
+def _against(rows: Sequence[Row], mine: Row) -> str:
+    best = fastest(rows)
+    return f"{best.rate:,.0f} ({best.candidate}; {mine.rate / best.rate:.1f} x)" if best else ""
 
 
 def _machine(machines: Sequence[dict[str, Any]]) -> list[str]:

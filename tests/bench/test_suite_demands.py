@@ -7,6 +7,7 @@ import pytest
 from forebay.bench.catalog import CANDIDATES, WORKLOADS
 from forebay.bench.demands import DEMANDS, demand_table
 from forebay.bench.rows import Row
+from forebay.bench.standing import rows_of
 from forebay.bench.suite import read_report
 
 
@@ -82,8 +83,7 @@ def test_each_demand_finds_a_rival_among_the_suites_candidates(demand):
     candidates = [
         row(one.name, 1.0, workload=workload, limit=one.limit) for workload in WORKLOADS for one in CANDIDATES[workload]
     ]
-    ours = next(one for one in candidates if one.workload == demand.workload and one.candidate.startswith("forebay"))
-    assert demand.rivals(candidates, ours)
+    assert demand.rivals(rows_of(candidates, demand.beside or demand.workload))
 
 
 def test_the_published_table_ends_with_what_is_asked():

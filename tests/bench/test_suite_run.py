@@ -37,8 +37,7 @@ def test_every_candidate_has_a_function_that_takes_its_settings(workload):
     assert [one.limit for one in CANDIDATES[workload]].count(True) == 1
     for one in CANDIDATES[workload]:
         assert one.environment in REQUIREMENTS
-        if one.environment != "ffcv":  # does not build: nothing could be written against it
-            assert set(one.settings) <= set(functions(one.peer)[workload]), one.name
+        assert set(one.settings) <= set(functions(one.peer)[workload]), one.name
 
 
 def test_a_run_gives_json_table_and_plot_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Tokenize beside the library itself, text by text."""
 
 import json
+import os
 
 import pyarrow as pa
 import pytest
@@ -41,6 +42,15 @@ def test_tokens_are_the_librarys_own(file, kind, special):
     assert made["input_ids"].to_pylist() == wanted
     sliced = apply(T.Tokenize("text", tokenizer=str(file), special_tokens=special), batch.slice(590), rows=ids(14, 590))
     assert sliced["input_ids"].to_pylist() == wanted[590:]
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "false"), ("true", "true")])
+def test_texts_are_encoded_in_the_thread_that_asks_unless_the_user_says_otherwise(monkeypatch, file, before, after):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", before or "")
+    if before is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM")
+    apply(T.Tokenize("text", tokenizer=str(file)), pa.RecordBatch.from_pydict({"text": ["a b"]}))
+    assert os.environ["TOKENIZERS_PARALLELISM"] == after
 
 
 def test_truncation_and_padding_of_the_file_are_left_to_the_loader():
