@@ -87,7 +87,10 @@ def test_yeo_johnson_of_special_lambdas_equals_the_formula(power):
 @pytest.mark.parametrize("points", [7, 100, 1000])
 @pytest.mark.parametrize("kind", ["plain", "repeated", "constant"])
 def test_quantile_transform_equals_scikit_learns(output, points, kind):
-    x = {"plain": RNG.normal(size=2500), "repeated": RNG.integers(0, 9, 2500) * 1.0, "constant": np.full(2500, 3.0)}[
+    # the same values whichever tests ran before: for some draws of repeated ones scikit-learn's percentiles have a knot
+    # that rounding put just below a value (5.9999999999995 beside 6), and its result there is half a step off
+    rng = np.random.default_rng(6)
+    x = {"plain": rng.normal(size=2500), "repeated": rng.integers(0, 9, 2500) * 1.0, "constant": np.full(2500, 3.0)}[
         kind
     ]
     reference = sk.QuantileTransformer(n_quantiles=points, output_distribution=output, subsample=None).fit(x[:, None])
