@@ -22,7 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay import transforms as T
-from forebay.loaders.ring import Ring, slot_bytes
+from forebay.loaders.ring import Ring
+from forebay.loaders.slot import slot_bytes
 from forebay.transforms.fuse_image import fuse
 from forebay.transforms.stage import SlotStage, TensorSpec
 from forebay.transforms.transform import Rows, Transform

@@ -15,7 +15,8 @@ from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.filled import Filled
 from forebay.loaders.member import Member
 from forebay.loaders.ragged import lists_of
-from forebay.loaders.ring import Ring, padded, slot_bytes
+from forebay.loaders.ring import Ring
+from forebay.loaders.slot import Layout, padded, slot_bytes
 from forebay.loaders.stage_writer import scattered
 from forebay.loaders.work import Stretch, Work
 from forebay.transforms.batch_mix import BatchTransform
@@ -39,15 +40,24 @@ class Chunk:
     """Rows of each batch."""
     untils: list[int]
     """Position of the epoch after each."""
-    work: list[Work]
+    parts: list[Work]
+    """What its rows come from; nothing where that is one stretch."""
     stretch: Stretch | None = None
-    """The stretch that its rows are a part of; None where it is not filled in parts."""
+    """The stretch that its rows are a part of."""
     first: int = 0
     """Which row of the stretch is its first."""
 
     @property
     def rows(self) -> int:
         return sum(self.sizes)
+
+    @property
+    def work(self) -> list[Work]:
+        """What its rows come from."""
+        if self.stretch is None:
+            return self.parts
+        whole = self.stretch.work
+        return [replace(whole, positions=whole.positions[self.first : self.first + self.rows])]
 
 
 class Room(NamedTuple):
@@ -86,6 +96,7 @@ class ChunkMaker:
         made = [name for name in self._lists if name not in lists]
         loose = _LOOSE_BYTES * (len(writer.loose) - len(made)) + _TOKENIZED_BYTES * len(made)
         self.row_bytes = slot_bytes(1024, list(self.specs.values())) // 1024 + loose
+        self._layouts: dict[int, Layout] = {}
 
     @property
     def plain(self) -> bool:
@@ -105,9 +116,13 @@ class ChunkMaker:
         filled = Filled(chunk.sizes, self._names)
         if not self.specs:
             return Room(filled, {})
-        slot = self.ring.take(slot_bytes(rows, list(self.specs.values())))
+        layout = self._layouts.get(rows)
+        if layout is None:
+            self._layouts = {rows: Layout.of(rows, self.specs)}  # nearly all chunks are alike
+            layout = self._layouts[rows]
+        slot = self.ring.take(layout.nbytes)
         filled.slots.append(slot)
-        return Room(filled, {name: slot.column(name, rows, one) for name, one in self.specs.items()})
+        return Room(filled, slot.lay(layout))
 
     def write_rows(self, chunk: Chunk, room: Room, first: int, stop: int) -> None:
         """Write some rows of a chunk of one data set, in one of its `parts`."""
@@ -117,7 +132,7 @@ class ChunkMaker:
             return
         here, work = slice(first, stop), chunk.work[0]
         arrays = {name: one[here] for name, one in room.arrays.items()}
-        some = replace(chunk, work=[replace(work, positions=work.positions[here])])
+        some = replace(chunk, parts=[replace(work, positions=work.positions[here])], stretch=None)
         self._write(some, arrays, np.empty(stop - first, np.uint64))
 
     def make(self, chunk: Chunk) -> Filled:

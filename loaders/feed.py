@@ -1,8 +1,7 @@
 """The feed: an epoch's steps become reads, stages, and batches in slots, some steps ahead of the trainer."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Executor
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.epoch_order import EpochOrder
@@ -12,12 +11,14 @@ from forebay.loaders import device
 from forebay.loaders.batching import Batching, PlainBatching, Steps
 from forebay.loaders.chunk import Chunk, ChunkMaker
 from forebay.loaders.feed_spec import FeedSpec
+from forebay.loaders.feed_threads import FeedThreads
 from forebay.loaders.filled import Batch, Filled
 from forebay.loaders.filling import Filler
 from forebay.loaders.length_batching import LengthBatching
 from forebay.loaders.member import Member, pass_number
 from forebay.loaders.python_pool import PythonPool
-from forebay.loaders.ring import Ring, slot_bytes
+from forebay.loaders.ring import Ring
+from forebay.loaders.slot import slot_bytes
 from forebay.loaders.work import Stretch, Work
 
 CHUNK_BYTES = 8 << 20
@@ -82,7 +83,7 @@ class Feed:
     def epoch(self, epoch: int, position: int) -> Iterator[tuple[Batch, int]]:
         """(batch, rows given by then on all ranks) from `position` to the epoch's end."""
         threads = self._threads
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="forebay-feed") if threads else None
+        pool = FeedThreads(threads) if threads else None
         if self._processes is not None:
             self._processes.start()
         for member in self.members:
@@ -101,7 +102,7 @@ class Feed:
                 del pairs  # it holds the last batch
         finally:
             if pool:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
             for member in self.members:
                 member.begin()  # the last windows are not held until there is another pass
 
@@ -118,7 +119,7 @@ class Feed:
         next is one from a chunk to the next."""
         return max(self._threads + (self._parts > 1 or self._batches_a_chunk == 1), 2)
 
-    def _chunks(self, epoch: int, position: int, pool: ThreadPoolExecutor | None) -> Iterator[Chunk]:
+    def _chunks(self, epoch: int, position: int, pool: Executor | None) -> Iterator[Chunk]:
         in_parts, most = self._parts > 1, self._batches_a_chunk
         if not self._stretched:
             for steps in self._steps(epoch, position, most):
@@ -129,9 +130,8 @@ class Feed:
             (whole,) = self._work(epoch, steps, pool)
             stretch, first = Stretch(whole), 0
             for at in range(0, len(steps.sizes), most):
-                sizes, untils = steps.sizes[at : at + most], steps.untils[at : at + most]
-                own = replace(whole, positions=whole.positions[first : first + sum(sizes)])
-                yield Chunk(epoch, sizes, untils, [own], stretch, first)
+                sizes = steps.sizes[at : at + most]
+                yield Chunk(epoch, sizes, steps.untils[at : at + most], [], stretch, first)
                 first += sum(sizes)
 
     def _steps(self, epoch: int, position: int, most: int) -> Iterator[Steps]:
@@ -145,7 +145,7 @@ class Feed:
             position, batches = steps.untils[-1], batches * _GROWTH
         yield from self.batching.steps(epoch, position, most)
 
-    def _work(self, epoch: int, steps: Steps, pool: ThreadPoolExecutor | None) -> list[Work]:
+    def _work(self, epoch: int, steps: Steps, pool: Executor | None) -> list[Work]:
         if self._mixed is None:
             member = self.members[0]
             store = member.store(epoch, own=steps.own)

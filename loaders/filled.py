@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from forebay.loaders.ring import Slot
+from forebay.loaders.slot import Slot
 
 Batch = dict[str, Any]
 Move = Callable[[torch.Tensor], torch.Tensor]
@@ -26,12 +26,13 @@ class Filled:
 
     def batches(self, move: Move | None = None) -> list[Batch]:
         """The batches, over the slots' memory or over what `move` makes of each slot's used part (a copy on a device)."""
-        tensors: dict[Any, torch.Tensor] = {}
+        cut: dict[str, Sequence[torch.Tensor]] = {}
+        singles: dict[tuple[str, int], torch.Tensor] = {}
         for slot in self.slots:
-            tensors.update(slot.tensors() if move is None else slot.tensors_of(move(slot.whole[: slot.used])))
-        cut = {key: _cut(one, self.sizes) for key, one in tensors.items() if isinstance(key, str)}
-        loose = [(key, one) for key, one in tensors.items() if not isinstance(key, str)]
-        if not loose and not self.values:
+            copy = None if move is None else move(slot.whole[: slot.used])
+            cut.update(slot.batches(self.sizes, copy))
+            singles.update(slot.singles(copy))
+        if not singles and not self.values:
             names = [name for name in self.names if name in cut]
             parts = [cut[name] for name in names]
             return [dict(zip(names, batch, strict=True)) for batch in zip(*parts, strict=True)]
@@ -39,19 +40,9 @@ class Filled:
         for name, columns in cut.items():
             for batch, tensor in zip(found, columns, strict=True):
                 batch[name] = tensor
-        for (name, number), tensor in loose:
+        for (name, number), tensor in singles.items():
             found[number][name] = tensor
         for batch, values in zip(found, self.values, strict=False):
             batch.update(values)
         order = {name: at for at, name in enumerate(self.names)}
         return [dict(sorted(batch.items(), key=lambda one: order.get(one[0], len(order)))) for batch in found]
-
-
-def _cut(tensor: torch.Tensor, sizes: list[int]) -> Sequence[torch.Tensor]:
-    """Views of the batches' rows."""
-    if len(sizes) == 1:
-        return (tensor,)
-    if sizes.count(sizes[0]) == len(sizes):
-        return tensor.view(len(sizes), sizes[0], *tensor.shape[1:]).unbind(0)
-    parts: Sequence[torch.Tensor] = torch.split_with_sizes(tensor, sizes)
-    return parts

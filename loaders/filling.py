@@ -3,10 +3,12 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from forebay.loaders.chunk import Chunk, ChunkMaker, Room
+from forebay.loaders.feed_threads import FeedThreads
 from forebay.loaders.filled import Filled
 
 Done = tuple[Filled, list[int]]
@@ -20,37 +22,57 @@ class Filling:
     maker: ChunkMaker
     chunk: Chunk
     parts: int
-    done: "Future[Done]" = field(default_factory=Future)
     _left: int = field(init=False)
     _room: Room | None = None
+    _made: Done | BaseException | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _unmade: threading.Lock = field(default_factory=threading.Lock)
+    """Held until all is written, or nothing more will be: a future does the same and more, in many times the time."""
 
     def __post_init__(self) -> None:
         self._left = self.parts
+        self._unmade.acquire()
 
     def prepare(self) -> None:
-        """Find out all that can be known before a part is written."""
+        """Find out all that can be known before a part is written. What fails is met again by whoever writes."""
         if self.chunk.stretch is not None:
-            self.chunk.stretch.ready()
+            with suppress(Exception):
+                self.chunk.stretch.ready()
 
     def fill(self, part: int) -> None:
-        """Write one part. Whoever writes the last one ends `done`."""
+        """Write one part. Whoever writes the last one ends the wait for `result`."""
         try:
             room = self._filled(part)
         except BaseException as error:  # noqa: BLE001 - it is raised where the chunk would have come
             with self._lock:
-                if not self.done.done():
-                    self.done.set_exception(error)
+                if self._made is None:
+                    self._made = error
+                    self._unmade.release()
             return
         if room is not None:
-            self.done.set_result((room.filled, self.chunk.untils))
+            self._made = (room.filled, self.chunk.untils)
+            self._unmade.release()
+
+    def result(self) -> Done:
+        """Wait for the filled chunk, and let go of it.
+
+        Raises:
+            Exception: what was raised while it was filled.
+        """
+        self._unmade.acquire()
+        made, self._made = self._made, None
+        if isinstance(made, BaseException):
+            raise made
+        assert made is not None
+        return made
 
     def _filled(self, part: int) -> Room | None:
         """The chunk's room, if this was the last part of it."""
         chunk, maker = self.chunk, self.maker
         if self.parts == 1:
             return Room(maker.make(chunk), {})
-        self.prepare()
+        if chunk.stretch is not None:
+            chunk.stretch.ready()
         with self._lock:  # whoever begins takes the slot: chunks that nobody writes have none
             if self._room is None:
                 self._room = maker.room(chunk)
@@ -66,13 +88,15 @@ class Filling:
 
 
 class Filler:
-    """Chunks that the pool's threads fill, in order: some of them under way, beside what the trainer has."""
+    """Chunks that threads fill, in order: some of them under way, beside what the trainer has."""
 
-    def __init__(self, pool: Executor, maker: ChunkMaker, chunks: Iterable[Chunk], *, ahead: int, parts: int) -> None:
+    def __init__(
+        self, threads: FeedThreads, maker: ChunkMaker, chunks: Iterable[Chunk], *, ahead: int, parts: int
+    ) -> None:
         """`ahead`: chunks, or parts of them, that are begun before the first of them is taken."""
         self._fillings = (Filling(maker, chunk, max(1, min(parts, chunk.rows))) for chunk in chunks)
-        self._pool, self._most = pool, -(-ahead // parts)
-        self._under_way: deque[tuple[Filling, list[Future[None]]]] = deque()
+        self._threads, self._most = threads, -(-ahead // parts)
+        self._under_way: deque[Filling] = deque()
         self._coming: deque[Filling] = deque()
         """Chunks that are known and not begun: one, and where they are of stretches those up to the next stretch."""
 
@@ -83,19 +107,15 @@ class Filler:
             filling = self._next()
             if filling is None:
                 return
-            self._under_way.append((filling, self._tasks(filling)))
+            self._under_way.append(filling)
+            self._give(filling)
 
     def filled(self) -> Iterator[Done]:
         """The chunks, each with the position of the epoch after each batch."""
-        try:
+        self.begin()
+        while self._under_way:
+            yield self._under_way.popleft().result()  # without a name here, which would hold on to it
             self.begin()
-            while self._under_way:
-                yield self._under_way.popleft()[0].done.result()  # without a name here, which would hold on to it
-                self.begin()
-        finally:
-            for _, tasks in self._under_way:
-                for one in tasks:
-                    one.cancel()
 
     def _next(self) -> Filling | None:
         coming = self._coming
@@ -106,14 +126,15 @@ class Filler:
             coming.append(filling)
         return coming.popleft() if coming else None
 
-    def _tasks(self, filling: Filling) -> "list[Future[None]]":
-        """Give a chunk's parts to the pool.
+    def _give(self, filling: Filling) -> None:
+        """Give a chunk's parts to the threads.
 
         What is to be known of the next stretch is found out behind the first part of this one: then no thread waits for another
         that does so, nor for bytes that are looked at for the first time.
         """
         last = self._coming[-1] if self._coming and filling.chunk.first == 0 else None
-        tasks = [self._pool.submit(filling.fill, 0)]
+        self._threads.begin(partial(filling.fill, 0))
         if last is not None and last.chunk.first == 0:
-            tasks.append(self._pool.submit(last.prepare))
-        return [*tasks, *(self._pool.submit(filling.fill, part) for part in range(1, filling.parts))]
+            self._threads.begin(last.prepare)
+        for part in range(1, filling.parts):
+            self._threads.begin(partial(filling.fill, part))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forebay.formats.errors import DataError, SchemaError, SpecError, UnknownNameError
 from forebay.formats.plain_numbers import list_lengths, list_values, numbers
-from forebay.loaders.ring import Slot
+from forebay.loaders.slot import Slot
 from forebay.transforms.compiled import kernels
 from forebay.transforms.stage import TensorSpec
 

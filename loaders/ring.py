@@ -1,11 +1,9 @@
 """The ring: memory for batches, used again when the last view of it is gone."""
 
-import math
 import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,58 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from forebay.loaders import device
-from forebay.transforms.stage import TensorSpec
-
-_ALIGN = 64
-"""A cache line: no two columns share one, and kernels may use aligned loads."""
-
-
-class Slot:
-    """Memory for one chunk, handed out column by column, seen by kernels as NumPy arrays and by the trainer as tensors.
-
-    The lease is an array that every tensor's storage holds: it ends when the last tensor or view of one dies, wherever
-    that is. NumPy ties a view to the last array of a chain of views, which is why the lease lies over a
-    memoryview: were it a view of the memory, each view of it would be tied to that, and the lease would end at once.
-    """
-
-    def __init__(self, memory: NDArray[np.uint8], lease: NDArray[np.uint8]) -> None:
-        self.memory, self._lease = memory, lease
-        self._layout: list[tuple[Any, int, int, TensorSpec, tuple[int, ...]]] = []
-        self._used = 0
-
-    @property
-    def whole(self) -> torch.Tensor:
-        """(bytes,) uint8 tensor over all of it."""
-        return torch.from_numpy(self._lease)
-
-    def column(self, key: Any, rows: int, spec: TensorSpec) -> NDArray[Any]:
-        """Room for `rows` rows of a column, (rows, *shape), to write to; `tensors` names it by `key`."""
-        size, shape = rows * row_bytes(spec), (rows, *spec.shape)
-        at = self._used
-        self._used += padded(size)
-        self._layout.append((key, at, size, spec, shape))
-        # over the memory, not over the lease: it must not keep a lease alive by itself
-        return np.ndarray(shape, spec.dtype, self.memory, at)
-
-    def tensors(self) -> dict[Any, torch.Tensor]:
-        """The columns as tensors."""
-        # NumPy makes the views: torch gives up the GIL in each of its own, and other threads want it
-        lease = self._lease
-        return {
-            key: torch.from_numpy(np.ndarray(shape, spec.dtype, lease, at)) for key, at, _, spec, shape in self._layout
-        }
-
-    def tensors_of(self, copy: torch.Tensor) -> dict[Any, torch.Tensor]:
-        """The columns as tensors over a copy of `whole`."""
-        return {
-            key: copy[at : at + size].view(_TORCH[spec.dtype]).view(shape)
-            for key, at, size, spec, shape in self._layout
-        }
-
-    @property
-    def used(self) -> int:
-        """Bytes that columns take."""
-        return self._used
+from forebay.loaders.slot import ALIGN, Slot
 
 
 class _Ended(weakref.ref[NDArray[np.uint8]]):
@@ -170,41 +117,10 @@ class Ring:
                 self._free.append(memory)
 
 
-def slot_bytes(rows: int, specs: Sequence[TensorSpec]) -> int:
-    """Bytes of a slot for `rows` rows of these columns."""
-    return sum(padded(rows * row_bytes(one)) for one in specs)
-
-
-def row_bytes(spec: TensorSpec) -> int:
-    """Bytes of one row of a column."""
-    return math.prod(spec.shape) * spec.dtype.itemsize
-
-
-def padded(size: int) -> int:
-    """`size` rounded up to whole cache lines."""
-    return -(-size // _ALIGN) * _ALIGN
-
-
-_TORCH = {
-    np.dtype(np.bool_): torch.bool,
-    np.dtype(np.uint8): torch.uint8,
-    np.dtype(np.int8): torch.int8,
-    np.dtype(np.int16): torch.int16,
-    np.dtype(np.uint16): torch.uint16,
-    np.dtype(np.int32): torch.int32,
-    np.dtype(np.uint32): torch.uint32,
-    np.dtype(np.int64): torch.int64,
-    np.dtype(np.uint64): torch.uint64,
-    np.dtype(np.float16): torch.float16,
-    np.dtype(np.float32): torch.float32,
-    np.dtype(np.float64): torch.float64,
-}
-
-
 def _allocate(size: int, pinned: bool) -> NDArray[np.uint8]:
     if pinned:
         return torch.empty(max(size, 1), dtype=torch.uint8, pin_memory=True).numpy()
     size = max(size, 1)
-    room = np.empty(size + _ALIGN, np.uint8)  # NumPy begins 16 bytes into a page
-    first = -room.ctypes.data % _ALIGN
+    room = np.empty(size + ALIGN, np.uint8)  # NumPy begins 16 bytes into a page
+    first = -room.ctypes.data % ALIGN
     return room[first : first + size]

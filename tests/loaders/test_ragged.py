@@ -22,7 +22,7 @@ def laid_out(ragged, columns: dict, number: int = 0) -> dict:
     slot = Ring().take(ragged.nbytes(columns))
     values = ragged.lay_out(columns, slot, number)
     assert slot.used <= len(slot.memory), "nbytes tells the most that lay_out takes"
-    return {**{name: one.numpy() for (name, _), one in slot.tensors().items()}, **values}
+    return {**{name: one.numpy() for (name, _), one in slot.singles().items()}, **values}
 
 
 @given(

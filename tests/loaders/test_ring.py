@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from forebay.loaders import device, ring
-from forebay.loaders.ring import Ring, Slot, padded, row_bytes, slot_bytes
+from forebay.loaders.ring import Ring
 from forebay.transforms.stage import TensorSpec
 
-FLOATS = TensorSpec((3,), np.dtype(np.float32))
 WORDS = TensorSpec((), np.dtype(np.int64))
 
 
@@ -27,25 +26,8 @@ class Passing:
         return self.passed
 
 
-def test_columns_lie_apart_on_cache_lines_and_are_what_was_written() -> None:
-    slot = Ring().take(slot_bytes(5, [FLOATS, WORDS]))
-    x, n = slot.column("x", 5, FLOATS), slot.column(("n", 2), 5, WORDS)
-    assert slot.used == slot_bytes(5, [FLOATS, WORDS]) == 64 + 64
-    x[:], n[:] = np.arange(15).reshape(5, 3), np.arange(5)
-    found = slot.tensors()
-    assert found["x"].tolist() == x.tolist() and found["n", 2].tolist() == [0, 1, 2, 3, 4]
-    assert found["x"].dtype == torch.float32 and found["x"].is_contiguous()
-
-
 def test_slots_begin_at_a_line_of_memory() -> None:
     assert all(Ring().take(size).whole.data_ptr() % 64 == 0 for size in (1, 1000, 1 << 20, 40 << 20))
-
-
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint16", "uint32", "float16", "float64"])
-def test_every_type_of_a_column_has_a_tensor(dtype: str) -> None:
-    slot = Ring().take(1024)
-    slot.column("x", 4, TensorSpec((2,), np.dtype(dtype)))[:] = 1
-    assert slot.tensors()["x"].numpy().dtype == np.dtype(dtype)
 
 
 def test_memory_comes_back_with_the_last_view_and_only_then() -> None:
@@ -169,9 +151,3 @@ def test_many_threads_never_share_a_slot() -> None:
     for thread in threads:
         thread.join()
     assert not wrong and one.made <= 300
-
-
-def test_sizes() -> None:
-    assert row_bytes(FLOATS) == 12 and row_bytes(WORDS) == 8
-    assert [padded(size) for size in (0, 1, 64, 65)] == [0, 64, 64, 128]
-    assert isinstance(Ring().take(0), Slot)

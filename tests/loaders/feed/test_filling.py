@@ -1,4 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import forebay as fb
 from forebay import transforms as T
 from forebay.loaders import feed as feed_module
 from forebay.loaders.chunk import PART_BYTES
-from forebay.loaders.filling import Filler
+from forebay.loaders.work import Stretch
 from forebay.transforms.image_form import DECODED
 
 ROWS, WIDTH = 70, 64
@@ -174,11 +174,32 @@ def test_batches_that_are_mixed_or_laid_out_are_made_at_once(tmp_path):
         assert maker.parts(1 << 40, 4) == 1
 
 
-def test_a_closed_iteration_leaves_no_thread(data):
+def test_an_iteration_that_is_left_leaves_no_thread(data):
     loader = fb.DataLoader(fb.scan(data["arrow"]), batch_size=8, num_workers=2)
+    loader._made()._batches_a_chunk = 1
+    before = threading.active_count()
+    batches = iter(loader)
+    assert next(batches)["at"].tolist() == list(range(8)) and threading.active_count() == before + 2
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_what_cannot_be_found_out_ahead_is_raised_where_its_batch_would_have_come(tmp_path, monkeypatch):
+    """Also where it is no error of the data: the thread that met it first goes on."""
+    images = pictures(tmp_path / "images.arrow")
+    loader = fb.DataLoader(images, batch_size=4, shuffle=True, num_workers=2)
     feed = loader._made()
     feed._batches_a_chunk = 1
-    with ThreadPoolExecutor(2) as pool:
-        filled = Filler(pool, feed._makers[0], feed._chunks(0, 0, pool), ahead=3, parts=2).filled()
-        assert next(filled)[1] == [8]
-        filled.close()
+    look, failed = Stretch._look, []
+
+    def broken(self):
+        if self.work.positions[0] >= 36:
+            failed.append(int(self.work.positions[0]))
+            raise OSError("the disk is gone")
+        look(self)
+
+    monkeypatch.setattr(Stretch, "_look", broken)
+    came = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        came.extend(len(batch["at"]) for batch in loader)
+    assert came and sum(came) == min(failed)
