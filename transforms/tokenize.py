@@ -3,24 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, SpecError
 from forebay.formats.plain_numbers import valid
 from forebay.transforms.column_names import TEXT, textual, typed
 from forebay.transforms.text_column import text_bytes, validity
+from forebay.transforms.tokenizer_calls import LibraryCalls, TextEncoder
+from forebay.transforms.tokenizer_words import RememberedWords, added_tokens, words_alone
 from forebay.transforms.transform import Apply, Kind, Rows, State
-
-_AT_ONCE = 32
-"""Texts encoded in one call: the library's results take about a hundred bytes a token until they are turned into ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,8 @@ class Tokenize:
     """Replace a text column by lists of its token ids (int32), as the `tokenizers` library makes them.
 
     Deterministic: truncation and padding that the file asks for are switched off (that is for the loader), and a file with
-    BPE dropout is refused. Texts are encoded in the thread that asks: `TOKENIZERS_PARALLELISM` is set to "false" for the
+    BPE dropout is refused. Where a file's tokenizer encodes each word by itself, as GPT-2's does, the ids of words are
+    remembered. Texts are encoded in the thread that asks: `TOKENIZERS_PARALLELISM` is set to "false" for the
     process where nobody has set it. Null stays null, an empty text becomes the special tokens alone or an empty list. Needs
     `pip install 'forebay[text]'`.
     """
@@ -74,11 +71,11 @@ class Tokenize:
         return schema.set(at, pa.field(self.into, pa.list_(pa.int32()), nullable=schema.field(at).nullable))
 
     def bind(self, schema: pa.Schema, state: State | None, op: int) -> Apply:
-        after, at, encode = self.output_schema(schema), schema.get_field_index(self.column), self._encoder()
+        after, at, encoder = self.output_schema(schema), schema.get_field_index(self.column), self._encoder()
 
         def apply(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
             columns = batch.columns
-            columns[at] = _encoded(columns[at], encode)
+            columns[at] = _encoded(columns[at], encoder)
             return pa.RecordBatch.from_arrays(columns, schema=after)
 
         return apply
@@ -95,7 +92,7 @@ class Tokenize:
                 "tokenizer.json, as Tokenizer.save and Hugging Face models write it, or its JSON"
             ) from error
 
-    def _encoder(self) -> Any:
+    def _encoder(self) -> TextEncoder:
         text = self._text()
         found = hashlib.sha256(text.encode()).hexdigest()
         if found != self.digest:
@@ -116,7 +113,14 @@ class Tokenize:
         # each call would otherwise spread over all processors, beside the threads, ranks or processes that call it
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         special = self.special_tokens
-        return lambda texts: made.encode_batch_fast(texts, add_special_tokens=special)
+
+        def encode(texts: list[str]) -> list[Any]:
+            found: list[Any] = made.encode_batch_fast(texts, add_special_tokens=special)
+            return found
+
+        return (
+            RememberedWords(encode, added_tokens(made)) if words_alone(made, special=special) else LibraryCalls(encode)
+        )
 
 
 def _refuse_dropout(text: str) -> None:
@@ -131,23 +135,19 @@ def _refuse_dropout(text: str) -> None:
         )
 
 
-def _encoded(column: pa.Array, encode: Any) -> pa.Array:
-    """Lists of ids, chunk by chunk; one Python text a row is what the library takes."""
-    lengths = np.zeros(len(column), np.int64)
-    parts: list[NDArray[np.int32]] = []
-    for start, texts in _texts(column):
-        ids = [one.ids for one in encode(texts)]
-        lengths[start : start + len(ids)] = sizes = [len(one) for one in ids]
-        parts.append(np.fromiter(chain.from_iterable(ids), np.int32, sum(sizes)))
+def _encoded(column: pa.Array, encoder: TextEncoder) -> pa.Array:
+    """Lists of ids."""
+    offsets, data = text_bytes(column)
+    starts, stops = offsets[:-1], offsets[1:]
+    here = valid(column) if column.null_count else None
+    values, lengths = encoder.encode(data, starts, stops if here is None else np.where(here, stops, starts))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     if offsets[-1] > np.iinfo(np.int32).max:
         raise SchemaError(
             f"Tokenize: a record batch of {len(column)} texts has {offsets[-1]} tokens; a list column holds 2**31 - 1: write the "
             "source with smaller row groups"
         )
-    values = np.concatenate(parts) if parts else np.zeros(0, np.int32)
-    if column.null_count:  # what an empty text gives in the place of a null is taken out
-        here, lengths = valid(column), np.diff(offsets)
+    if here is not None:  # what an empty text gives in the place of a null is taken out
         values = values[np.repeat(here, lengths)]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(here, lengths, 0))])
     # by way of buffers: `pa.array` imports pandas, a third of a second before the first batch
@@ -155,16 +155,3 @@ def _encoded(column: pa.Array, encode: Any) -> pa.Array:
     ends = pa.py_buffer(offsets.astype(np.int32))
     kind = pa.list_(pa.int32())
     return pa.Array.from_buffers(kind, len(column), [validity(column), ends], column.null_count, children=[flat])
-
-
-def _texts(column: pa.Array) -> Iterator[tuple[int, list[str]]]:
-    offsets, data = text_bytes(column)
-    if column.null_count:
-        starts, stops = offsets[:-1], np.where(valid(column), offsets[1:], offsets[:-1])
-    else:
-        starts, stops = offsets[:-1], offsets[1:]
-    raw = data.data
-    for start in range(0, len(column), _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
-        spans = zip(starts[here].tolist(), stops[here].tolist(), strict=True)
-        yield start, [str(raw[first:last], "utf-8") for first, last in spans]

@@ -62,11 +62,12 @@ def write_documents(directory: Path, count: int) -> None:
             some = texts[start : start + _ROWS]
             numbers = np.arange(start, start + len(some))
             writer.write(pa.record_batch([pa.array(numbers), pa.array(some, pa.string())], schema=schema))
-    _train(texts[:_TRAINED_ON]).save(str(directory / "tokenizer.json"))
+    train(texts[:_TRAINED_ON]).save(str(directory / "tokenizer.json"))
     (directory / "documents.json").write_text(json.dumps({"count": count}))
 
 
-def _train(texts: list[str]) -> Any:
+def train(texts: list[str]) -> Any:
+    """A byte-level BPE of `VOCABULARY` tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
