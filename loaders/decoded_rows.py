@@ -76,9 +76,12 @@ class DecodedRows:
         wanted = range(order.window_at(low), order.window_at(high) + 1)
         begun = bool(self._held)
         found = [self._window(window, pool) for window in wanted]
-        # not with the first rows of all: these would wait in line behind the next window
-        if pool is not None and begun:
-            self._begin_next(wanted[-1] + 1, pool)
+        # not with the first rows of all: these would wait in line behind the next window; nor with rows of two windows, where
+        # that can be done with the next rows as well, and one window is gone by then
+        last = wanted[-1]
+        soon = len(wanted) > 1 and order.start(last + 1) - 1 - high > high - low
+        if pool is not None and begun and not soon:
+            self._begin_next(last + 1, pool)
         return found
 
     def pieces(self, positions: NDArray[np.int64], scheduled: "list[_Window]") -> Iterator[Piece]:

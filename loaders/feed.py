@@ -24,7 +24,7 @@ from forebay.loaders.work import Stretch, Work
 CHUNK_BYTES = 8 << 20
 """Bytes prepared in one go, as several batches where those are small: a thread then works for a millisecond or so between
 two hand-overs, and what it wrote is still in the cache when the trainer reads it."""
-STRETCHED_BYTES, DECODED_BYTES = 4 << 20, 2 << 20
+STRETCHED_BYTES, DECODED_BYTES = 4 << 20, 5 << 20
 """The same where what is known of rows is found out for many chunks at once, which leaves little to do beside writing them; and
 where they are decoded from files, which takes many times as long as to copy them (`python -m forebay.bench.held tabular`)."""
 _MOST_BATCHES = 256

@@ -7,14 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forebay.bench.parquet_settings import arrow_settings
+
 FLOATS = [f"f{at:02d}" for at in range(13)]
 INTEGERS = [f"c{at:02d}" for at in range(26)]
 MODULUS = 100_000
 _NULLS = 0.1
 
 
-def write_table(directory: Path, *, files: int, groups: int, group_rows: int) -> None:
-    """`NN.parquet` of `groups` row groups each, zstd; `stats.json`: mean and deviation of log1p of the filled floats."""
+def write_table(directory: Path, *, files: int, groups: int, group_rows: int, prepared: bool = False) -> None:
+    """`NN.parquet` of `groups` row groups each, zstd; `stats.json`: mean and deviation of log1p of the filled floats.
+
+    `prepared`: as data is laid out that was prepared to be loaded (`parquet_settings`); else as Arrow's writer does by itself.
+    """
     total = np.zeros(len(FLOATS))
     squares = np.zeros(len(FLOATS))
     rows = groups * group_rows
@@ -30,9 +35,9 @@ def write_table(directory: Path, *, files: int, groups: int, group_rows: int) ->
         for name in INTEGERS:
             columns[name] = pa.array(rng.integers(0, 10_000_000, rows))
         columns["label"] = pa.array(np.arange(number * rows, (number + 1) * rows))
-        pq.write_table(
-            pa.table(columns), directory / f"{number:02d}.parquet", compression="zstd", row_group_size=group_rows
-        )
+        table = pa.table(columns)
+        settings = arrow_settings(table.schema) if prepared else {"compression": "zstd"}
+        pq.write_table(table, directory / f"{number:02d}.parquet", row_group_size=group_rows, **settings)
     count = rows * files
     mean = total / count
     stats = {"rows": count, "mean": mean.tolist(), "std": np.sqrt(squares / count - mean**2).tolist()}
