@@ -9,12 +9,13 @@ from typing import Any
 from torch.utils.data import _DatasetKind, _utils
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleProcessDataLoaderIter
 
-from forebay.loaders.collate_here import in_huge_pages
+from forebay.loaders.collate_here import in_spare_memory
 from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.recovery import Recovery
 from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
 from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.snapshots import Snapshots
+from forebay.loaders.spare_memory import SpareMemory
 from forebay.loaders.stateful import (
     BASE_SEED,
     DATASET,
@@ -57,7 +58,8 @@ class SingleProcessIter(_SingleProcessDataLoaderIter):
         self._generator = loader.generator
         with _restoring(loader, state):
             super().__init__(LoaderView(loader, _index_sampler=self._indices))
-        self._dataset_fetcher.collate_fn = in_huge_pages(self._dataset_fetcher.collate_fn)
+        self._spare = SpareMemory()
+        self._dataset_fetcher.collate_fn = in_spare_memory(self._dataset_fetcher.collate_fn, self._spare)
         if loader.sample_seed is not None:
             self._dataset_fetcher = SeededFetcher(self._dataset_fetcher, loader.sample_seed, put_back=True)
         self._profile_name = _PROFILE_NAME.format("_SingleProcessDataLoaderIter")
@@ -74,6 +76,7 @@ class SingleProcessIter(_SingleProcessDataLoaderIter):
             return super()._next_data()  # type: ignore[no-untyped-call]  # torch gives it no types
         except StopIteration:
             self._finished = True
+            self._spare.clear()
             raise
 
     def begin_order(self) -> None:
