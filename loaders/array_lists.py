@@ -10,13 +10,15 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from forebay.loaders.leaves import SMALL_LEAF, Segment, reading
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FEWEST = 4
 """Arrays for which a leaf of their own pays."""
@@ -39,7 +41,7 @@ class _Leave(Exception):
 class ArrayList:
     """Stands for a list or tuple of arrays in what is pickled."""
 
-    arrays: Sequence[NDArray[Any]]
+    arrays: "Sequence[NDArray[Any]]"
     shapes: Shapes
     """Of each; of arrays of one dimension, their length."""
     nbytes: int
@@ -98,7 +100,7 @@ class _Walk:
             raise _Leave
         return [self.swapped(part) for part in parts]
 
-    def _joined(self, arrays: Sequence[NDArray[Any]]) -> Any:
+    def _joined(self, arrays: "Sequence[NDArray[Any]]") -> Any:
         dtype = arrays[0].dtype
         if dtype.kind not in _KINDS or dtype.alignment > _LONGEST_ITEM or not dtype.isnative or dtype.metadata:
             raise _Leave

@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from torch.utils.data._utils import collate
 
+from forebay.loaders.alike import alike
 from forebay.loaders.spare_memory import SpareMemory
-from forebay.loaders.stacking import alike
 
 _LEAST, _MOST = 1 << 23, 1 << 30
 """Bytes of a tensor for which it is done: malloc keeps less by itself, and more is not to wait for its next use."""
 
 
-def in_spare_memory(
-    collate_fn: Callable[[list[Any]], Any], spare: SpareMemory
-) -> Callable[[list[Any]], Any]:
+def in_spare_memory(collate_fn: Callable[[list[Any]], Any], spare: SpareMemory) -> Callable[[list[Any]], Any]:
     """The same function; torch's own such that it puts large batches into spare memory."""
     if collate_fn is not collate.default_collate:
         return collate_fn

@@ -10,10 +10,9 @@ import torch
 import torch.utils.data
 
 from forebay.formats.errors import SpecError
-from forebay.loaders.iterators import MultiProcessIter, SingleProcessIter, State
+from forebay.loaders.loader_view import State
 from forebay.loaders.order_torch import ResumableIndices
-from forebay.loaders.recovery import check_deaths
-from forebay.loaders.restore import Resume
+from forebay.loaders.single_iterator import SingleProcessIter
 from forebay.loaders.stateful import FINISHED, MAIN, RANDOM, SAMPLER_EPOCH, SNAPSHOT
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +94,10 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             )
         if deterministic:
             raise SpecError("with deterministic=True derive from forebay.loaders.deterministic.DeterministicLoader")
-        check_deaths(on_worker_death, dataset, persistent=persistent_workers)
+        if on_worker_death != "raise":
+            from forebay.loaders.recovery import check_deaths
+
+            check_deaths(on_worker_death, dataset, persistent=persistent_workers)
         self.on_worker_death = on_worker_death
         self.arena_bytes = arena_bytes
         self.snapshot_every_n_steps = snapshot_every_n_steps
@@ -177,6 +179,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
             single = SingleProcessIter(seen, state)
             self._progress = single
             return single
+        # a megabyte that a loop without workers does without
+        from forebay.loaders.worker_iterator import MultiProcessIter
+
         self.check_worker_number_rationality()
         multi = MultiProcessIter(seen, state)
         self._progress = multi.progress
@@ -197,6 +202,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         if self.num_workers == 0:
             self._make(state)  # the data set goes on where that of the state was
         else:
+            from forebay.loaders.resume import Resume
+
             Resume.of(state, self.num_workers)
             ResumableIndices(self._index_sampler).restored(main)
         if globally is not None:

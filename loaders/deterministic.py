@@ -12,7 +12,7 @@ from forebay.loaders.dataloader import DataLoader
 from forebay.loaders.feed_options import FeedOptions, rank_and_world
 from forebay.loaders.feed_spec import FeedSpec, FeedState
 from forebay.loaders.frameworks.accelerate import active_in_accelerate
-from forebay.loaders.iterators import LoaderView
+from forebay.loaders.loader_view import LoaderView
 from forebay.loaders.planned_indices import PlannedIndices
 from forebay.loaders.progress import Progress
 

@@ -18,11 +18,10 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from forebay.loaders.array_lists import ArrayList, with_array_lists
 from forebay.loaders.leaves import (
@@ -41,6 +40,9 @@ from forebay.loaders.leaves import (
 from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_writer import SlotWriter
 from forebay.loaders.stacking import stack_into
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class _NoSlot(Exception):
@@ -201,7 +203,7 @@ class _Packing:
         return False
 
 
-def _array(array: NDArray[Any]) -> Any:
+def _array(array: "NDArray[Any]") -> Any:
     """Small arrays as torch's queues pickle them, which is read faster than a buffer of its own for each."""
     return array.__reduce__() if array.nbytes < SMALL_LEAF else array.__reduce_ex__(5)
 

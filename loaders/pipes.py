@@ -13,6 +13,8 @@ import struct
 import threading
 from collections import deque
 
+import numpy as np
+
 _LENGTH = struct.Struct("<Q")
 _READ_BYTES = 1 << 16
 """What a pipe holds: one read empties it."""
@@ -132,7 +134,9 @@ class FrameReader:
         self.fd = fd
         os.set_blocking(fd, False)
         self.ended = False
-        self._buffer = bytearray(_READ_BYTES)
+        self._buffer = memoryview(
+            np.empty(_READ_BYTES, np.uint8)
+        )  # a bytearray would be zeroed, and all of it be there
         self._filled = 0
         self._large: bytearray | None = None
         self._large_filled = 0
@@ -142,7 +146,7 @@ class FrameReader:
         if self._large is not None:
             return self._read_large(self._large)
         try:
-            got = os.readv(self.fd, [memoryview(self._buffer)[self._filled :]])
+            got = os.readv(self.fd, [self._buffer[self._filled :]])
         except BlockingIOError:
             return []
         self.ended = got == 0
@@ -158,9 +162,9 @@ class FrameReader:
             os.close(fd)
 
     def _frames(self) -> list[bytearray]:
-        found, at, view = [], 0, memoryview(self._buffer)
+        found, at, view = [], 0, self._buffer
         while self._filled - at >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, at)
+            (length,) = _LENGTH.unpack_from(view, at)
             start, end = at + _LENGTH.size, at + _LENGTH.size + length
             if end <= self._filled:
                 found.append(bytearray(view[start:end]))

@@ -46,10 +46,8 @@ class Recovery:
     _in_all: int = 0
 
     @classmethod
-    def of(cls, on_worker_death: str, context: WorkerContext) -> "Recovery | None":
-        """None where a death is to end the loop, as it does in torch. Before the first worker is made."""
-        if on_worker_death != "restart":
-            return None
+    def of(cls, context: WorkerContext) -> "Recovery":
+        """Before the first worker is made."""
         context.dump_signal = _DUMP_SIGNAL
         return cls(context)
 

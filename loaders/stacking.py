@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from forebay.loaders.alike import alike
 from forebay.loaders.slot_writer import SlotWriter
 
 _LARGE = 1 << 17
@@ -54,14 +55,6 @@ def _stack(part: Sequence[torch.Tensor], first: torch.Tensor, room: torch.Tensor
     if part[0].shape != first.shape:
         raise RuntimeError("stack expects each tensor to be equal size")
     torch.stack(tuple(part), 0, out=room)
-
-
-def alike(one: torch.Tensor, first: torch.Tensor) -> bool:
-    """Whether the bytes of a tensor are those that it has in the batch."""
-    if type(one) is not torch.Tensor or one.dtype != first.dtype or one.shape != first.shape or not one.is_cpu:
-        return False
-    plain = one.layout is torch.strided and one.is_contiguous() and not one.is_nested
-    return plain and not (one.requires_grad or one.is_conj() or one.is_neg())
 
 
 def _bytes_of(tensor: torch.Tensor) -> "ctypes.Array[ctypes.c_char]":

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.utils.data
@@ -25,18 +25,18 @@ from torch.utils.data._utils.worker import _IterableDatasetStopIteration
 
 from forebay.formats.errors import WorkerError
 from forebay.loaders.arena import Arena
-from forebay.loaders.generator_states import generator_states
 from forebay.loaders.leaves import SMALL_LEAF
 from forebay.loaders.note import Note
 from forebay.loaders.packing import Packer
 from forebay.loaders.pipes import FrameWriter, pipe_bytes
 from forebay.loaders.queues import FarEnds, ResultOutlet, TaskInlet
-from forebay.loaders.replay import Replay
-from forebay.loaders.sample_seeds import SeededFetcher
 from forebay.loaders.shared_room import check_shm
 from forebay.loaders.slot_claims import SlotClaims
 from forebay.loaders.slot_writer import SlotWriter
 from forebay.loaders.worker_state import WorkerState
+
+if TYPE_CHECKING:
+    from forebay.loaders.replay import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class WorkerSetup:
     """Epochs of this iterator before."""
     dump_signal: int = 0
     """At this signal the worker writes the stacks of its threads to standard error; 0: it knows none."""
-    replay: Replay | None = None
+    replay: "Replay | None" = None
     """Where a worker that died was, whose place this one takes."""
     sample_seed: int | None = None
     """Tasks are keys, not indices, and each sample is made with generators seeded from this and its key."""
@@ -136,10 +136,10 @@ class _Session:
         if replay is not None:
             replay.begin()
         # an iterable's batches come from what its generators were; others are asked for by number
-        generators = generator_states() if self._replaceable and kind == _DatasetKind.Iterable else None
+        generators = _generators() if self._replaceable and kind == _DatasetKind.Iterable else None
         try:
             fetcher = self._state.create_fetcher(make, kind, *args)
-            fetcher = fetcher if self._seed is None else SeededFetcher(fetcher, self._seed, put_back=False)
+            fetcher = fetcher if self._seed is None else _seeded(fetcher, self._seed)
             if replay is not None:
                 self._failed = replay.run(fetcher, lambda: self._tell(Note(self._worker, -1, None)))
             state = self._state.changed(again=replay is not None)
@@ -170,7 +170,7 @@ class _Session:
             try:
                 state = self._state.changed()
                 tells = self._replaceable and self._state.iterable and (ends or self._state.stateful)
-                generators = generator_states() if tells else None
+                generators = _generators() if tells else None
                 if state is not None or tells:
                     note = Note(self._worker, self._generation - 1, state, task, generators)
             except Exception:  # noqa: BLE001  # whatever the data set's state_dict raises is told like an error of its items
@@ -185,6 +185,21 @@ class _Session:
         wrapper: Any = ExceptionWrapper
         where = f"in DataLoader worker process {self._worker}"
         return wrapper(where=where) if error is None else wrapper((type(error), error, None), where)
+
+
+# Only workers that may be replaced, or whose samples have seeds of their own, need these.
+
+
+def _generators() -> bytes:
+    from forebay.loaders.generator_states import generator_states
+
+    return generator_states()
+
+
+def _seeded(fetcher: Any, seed: int) -> Any:
+    from forebay.loaders.sample_seeds import SeededFetcher
+
+    return SeededFetcher(fetcher, seed, put_back=False)
 
 
 def collate_in_slot(packer: Packer, batch: Any, *, collate_fn_map: Any = None) -> torch.Tensor:

@@ -8,18 +8,20 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from forebay.loaders import device
-from forebay.loaders.answered import Answered
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
 from forebay.loaders.pipes import widen
 from forebay.loaders.queues import FarEnds, IndexQueue, ResultQueue
 from forebay.loaders.shared_room import default_arena_bytes
 from forebay.loaders.worker import ResultSlot, TaskSlot, WorkerSetup, run_worker
+
+if TYPE_CHECKING:
+    from forebay.loaders.answered import Answered
 
 _SPARE_SLOTS = 8
 """Slots for each worker beyond those of its tasks: for batches that the user keeps."""
@@ -119,7 +121,7 @@ class WorkerContext:
         self.started.append(_Started(process, target, args, setup))
         return process
 
-    def again(self, worker: int, answered: Answered) -> Any:
+    def again(self, worker: int, answered: "Answered") -> Any:
         """A process in the place of one that has died, not yet started, with new pipes and the same slots."""
         old = self.started[worker]
         with self.results.lock:

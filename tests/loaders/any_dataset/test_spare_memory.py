@@ -35,9 +35,7 @@ def test_memory_that_nobody_holds_is_used_again() -> None:
     assert spare.take(SHAPE, torch.float32) is None, "it is taken"
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"), [((4, 6), torch.float32), ((5, 4), torch.float32), ((4, 5), torch.int32)]
-)
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 6), torch.float32), ((5, 4), torch.float32), ((4, 5), torch.int32)])
 def test_only_for_the_same_shape_and_type(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     spare, made, _ = kept()
     del made

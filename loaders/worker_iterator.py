@@ -1,143 +1,43 @@
-"""torch's iterators, with another transport and a state. The iterating itself is torch's."""
+"""torch's iterator with workers, with another transport and a state. The iterating itself is torch's."""
 
-import contextlib
 import time
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import _DatasetKind, _utils
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter, _SingleProcessDataLoaderIter
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from forebay.loaders.collate_here import in_spare_memory
+from forebay.loaders.loader_view import PROFILE_NAME, LoaderView, State
 from forebay.loaders.order_torch import ResumableIndices
-from forebay.loaders.recovery import Recovery
-from forebay.loaders.restore import RestoredSeed, Resume, Undrawn, check_single, generator_state, say_replay
-from forebay.loaders.sample_seeds import SeededFetcher
+from forebay.loaders.restore import Undrawn, generator_state, say_replay
 from forebay.loaders.snapshots import Snapshots
-from forebay.loaders.spare_memory import SpareMemory
-from forebay.loaders.stateful import (
-    BASE_SEED,
-    DATASET,
-    DATASET_ITER,
-    ENDED,
-    FETCHER,
-    FINISHED,
-    LEN_CALLED,
-    NUM_WORKERS,
-    NUM_YIELDED,
-    SHARED_SEED,
-    Stateful,
-    fetcher_states,
-)
+from forebay.loaders.stateful import BASE_SEED, LEN_CALLED, NUM_WORKERS, SHARED_SEED, Stateful
 from forebay.loaders.worker_context import WorkerContext
 
-State = dict[str, Any]
-
-_PROFILE_NAME = "enumerate(DataLoader)#{}.__next__"
-"""What profiles call a step; tools look for torch's names."""
-
-
-class LoaderView:
-    """A loader as its iterator sees it: with our indices and our context."""
-
-    def __init__(self, loader: Any, **instead: Any) -> None:
-        self.__dict__.update(instead, _loader=loader)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_loader"], name)
+if TYPE_CHECKING:
+    from forebay.loaders.recovery import Recovery
+    from forebay.loaders.resume import Resume
 
 
-class SingleProcessIter(_SingleProcessDataLoaderIter):
-    """The iterator without workers."""
+class _RestoredSeed:
+    """A seed that torch's iterator draws; when a state is loaded, its seed is used instead."""
 
-    def __init__(self, loader: Any, state: State | None = None) -> None:
-        self._indices = ResumableIndices(loader._index_sampler)
-        self._drawn = 0
-        self._finished = False
-        self._generator = loader.generator
-        with _restoring(loader, state):
-            super().__init__(LoaderView(loader, _index_sampler=self._indices))
-        self._spare = SpareMemory()
-        self._dataset_fetcher.collate_fn = in_spare_memory(self._dataset_fetcher.collate_fn, self._spare)
-        if loader.sample_seed is not None:
-            self._dataset_fetcher = SeededFetcher(self._dataset_fetcher, loader.sample_seed, put_back=True)
-        self._profile_name = _PROFILE_NAME.format("_SingleProcessDataLoaderIter")
-        if state is not None:
-            self._restore(state)
+    def __init__(self, key: str) -> None:
+        self._key = key
 
-    def _next_index(self) -> Any:
-        index = super()._next_index()  # type: ignore[no-untyped-call]  # torch gives it no types
-        self._drawn += 1
-        return index
+    def __get__(self, iterator: Any, owner: type) -> Any:
+        return iterator.__dict__[self._key]
 
-    def _next_data(self) -> Any:
-        try:
-            return super()._next_data()  # type: ignore[no-untyped-call]  # torch gives it no types
-        except StopIteration:
-            self._finished = True
-            self._spare.clear()
-            raise
-
-    def begin_order(self) -> None:
-        """Draw the epoch's seed now."""
-        self._indices.states(self._sampler_iter, 0)
-
-    def state_dict(self) -> State:
-        """Where the loop is, in torchdata's layout."""
-        order = self._indices.states(self._sampler_iter, self._drawn)  # first: it may draw the epoch's seed
-        fetcher, dataset = fetcher_states(self._dataset_kind == _DatasetKind.Iterable, self._dataset_fetcher)
-        return {
-            **order,
-            NUM_YIELDED: self._num_yielded,
-            LEN_CALLED: self._IterableDataset_len_called,
-            SHARED_SEED: self._shared_seed,
-            FETCHER: fetcher,
-            DATASET: dataset,
-            FINISHED: self._finished,
-            **generator_state(self._generator, self._finished and self._indices.draws_globally),
-        }
-
-    def _restore(self, state: State) -> None:
-        """Go on where `state` says. The data set itself was restored before its iterator was made."""
-        self._IterableDataset_len_called = state[LEN_CALLED]
-        self._shared_seed = state[SHARED_SEED]
-        if self._dataset_kind == _DatasetKind.Iterable:
-            inner = self._dataset_fetcher.dataset_iter
-            if not isinstance(inner, Stateful) and not isinstance(self._dataset, Stateful):
-                say_replay(state[NUM_YIELDED])
-                for _ in range(state[NUM_YIELDED]):
-                    next(self)
-                self._finished = state[FINISHED]
-                return
-            told = state[FETCHER] or {}
-            if told.get(DATASET_ITER) is not None and isinstance(inner, Stateful):
-                inner.load_state_dict(told[DATASET_ITER])
-            self._dataset_fetcher.ended = told.get(ENDED, False)
-        self._sampler_iter, self._drawn = self._indices.restored(state)
-        self._num_yielded = state[NUM_YIELDED]
-        self._finished = state[FINISHED]
-
-
-@contextlib.contextmanager
-def _restoring(loader: Any, state: State | None) -> Iterator[None]:
-    """Restore a data set before its iterator is made, which draws a seed: a resumed run must not see that draw twice."""
-    if state is None:
-        yield
-        return
-    check_single(state)
-    if state[DATASET] is not None and isinstance(loader.dataset, Stateful):
-        loader.dataset.load_state_dict(state[DATASET])
-    undo = Undrawn(loader.generator)
-    yield
-    undo.restore(state)
+    def __set__(self, iterator: Any, drawn: Any) -> None:
+        resume = iterator.__dict__.get("_resume")
+        iterator.__dict__[self._key] = drawn if resume is None else resume.main.get(self._key, drawn)
 
 
 class MultiProcessIter(_MultiProcessingDataLoaderIter):
     """The iterator with workers."""
 
     def __init__(self, loader: Any, state: State | None = None) -> None:
-        self._resume = Resume.of(state, loader.num_workers)
+        self._resume = None if state is None else _read(state, loader.num_workers)
         self._indices = ResumableIndices(loader._index_sampler)
         self._drawn = 0
         self._holding = False
@@ -151,7 +51,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
         self._snapshots.generator = loader.generator
         self._snapshots.listen = weakref.WeakMethod(self.wait_for_states)
         self._context = WorkerContext.of(loader)
-        self._recovery = Recovery.of(loader.on_worker_death, self._context)
+        self._recovery = _recovery(self._context) if loader.on_worker_death == "restart" else None
         if self._resume is not None:
             self._context.restore = self._resume.worker_states
         self._undrawn = Undrawn(loader.generator)
@@ -161,14 +61,14 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             self._context.close()
             raise
         self._context.all_started()
-        self._profile_name = _PROFILE_NAME.format("_MultiProcessingDataLoaderIter")
+        self._profile_name = PROFILE_NAME.format("_MultiProcessingDataLoaderIter")
         resume, self._resume = self._resume, None
         if resume is not None:
             self._replay(resume)
 
     # The seeds that workers start from: torch draws them, a state overrides them.
-    _base_seed = RestoredSeed(BASE_SEED)
-    _shared_seed = RestoredSeed(SHARED_SEED)
+    _base_seed = _RestoredSeed(BASE_SEED)
+    _shared_seed = _RestoredSeed(SHARED_SEED)
 
     def _reset(self, loader: Any, first_iter: bool = False) -> None:
         """Begin an epoch, here or where the state says; torch's `_reset` would already send the first tasks."""
@@ -235,7 +135,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
             **generator_state(self._generator),
         }
 
-    def _replay(self, resume: Resume) -> None:
+    def _replay(self, resume: "Resume") -> None:
         """Make again, and drop, the batches between the snapshot and the state (or since the beginning)."""
         if resume.replay_all:
             say_replay(resume.step)
@@ -277,3 +177,18 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
         super()._shutdown_workers()
         if getattr(self, "_shutdown", False):
             self._context.close()
+
+
+# A loop that begins at its beginning, and whose workers are not replaced, does without these.
+
+
+def _read(state: State, workers: int) -> "Resume":
+    from forebay.loaders.resume import Resume
+
+    return Resume.of(state, workers)
+
+
+def _recovery(context: WorkerContext) -> "Recovery":
+    from forebay.loaders.recovery import Recovery
+
+    return Recovery.of(context)
