@@ -134,9 +134,7 @@ class FrameReader:
         self.fd = fd
         os.set_blocking(fd, False)
         self.ended = False
-        self._buffer = memoryview(
-            np.empty(_READ_BYTES, np.uint8)
-        )  # a bytearray would be zeroed, and all of it be there
+        self._buffer = np.empty(_READ_BYTES, np.uint8).data  # a bytearray would be zeroed, and all of it be there
         self._filled = 0
         self._large: bytearray | None = None
         self._large_filled = 0
