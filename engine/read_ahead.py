@@ -48,8 +48,10 @@ class ReadAhead(Generic[Item, Result]):
         self._coming: dict[Item, Future[Result]] = {}
         self._passed: set[Item] = set()
         """Items that were not begun when a later one was asked for."""
+        self._due: set[Item] = set()
+        """Items that are not ahead any more, but have not been taken."""
         self._next: Item | None = None
-        self._held, self._target = 0, min(first, limit())
+        self._held, self._target = 0, first
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True).atexit = False
         with self._lock:
             self._begin()
@@ -64,13 +66,24 @@ class ReadAhead(Generic[Item, Result]):
             future = self._coming.pop(item, None)
             if future is None:
                 future = self._out_of_turn(item)
-            else:
+            elif item not in self._due:
                 self._held -= self._size(item)
-            if not future.done():
+            self._due.discard(item)
+            if not future.done() and self._target < self._limit():
                 self._target *= 2
-            self._target = min(self._target, self._limit())
             self._begin()
         return future.result()
+
+    def due(self, items: Iterable[Item]) -> None:
+        """These will be taken now, one after the other: they do not count as read ahead any more, so that what comes after them
+        is begun while the first of them is waited for. Without that a store stands still whenever its answers come in another
+        order than they were asked for."""
+        with self._lock:
+            for item in items:
+                if item in self._coming and item not in self._due:
+                    self._held -= self._size(item)
+                self._due.add(item)
+            self._begin()
 
     def close(self) -> None:
         """Leave what has not begun."""
@@ -79,7 +92,7 @@ class ReadAhead(Generic[Item, Result]):
     @property
     def target(self) -> int:
         """Bytes that may be under way or ready now."""
-        return self._target
+        return min(self._target, self._limit())
 
     def _out_of_turn(self, item: Item) -> Future[Result]:
         """Begin an item now that is not under way."""
@@ -96,9 +109,10 @@ class ReadAhead(Generic[Item, Result]):
         return next(self._items, None) if found is None else found
 
     def _begin(self) -> None:
+        target = self.target
         while (item := self._following()) is not None:
-            nbytes = self._size(item)
-            if self._coming and self._held + nbytes > self._target:
+            nbytes = 0 if item in self._due else self._size(item)
+            if self._held and self._held + nbytes > target:
                 self._next = item
                 return
             self._coming[item] = self._pool.submit(self._read, item)

@@ -82,14 +82,14 @@ class ArrowReader:
                 f"{fragment.path}: record batch {fragment.start} has {places.rows} rows, which is not what was found when the "
                 f"data set was opened ({fragment.rows}); the file is not the one that the manifest names"
             )
-        # one of the steps that are under way brings the header for all of them
-        with_header = supposed and store.learned(fragment.path).first(("header", fragment.start, *names))
-        header = [(supposed.start, supposed.body)] if supposed and with_header else []
-        file = store.open_ranges(fragment.path, [*header, *places.ranges(first, stop)])
-        if supposed and _told(store, file if header else None, fragment, names=names, block=supposed) != places:
+        if supposed is None:
+            found = places.read(store.open_ranges(fragment.path, places.ranges(first, stop)), first, stop)
+        else:
+            found = _supposed_rows(store, fragment, places, block=supposed, rows=rows, names=names)
+        if found is None:
             yield from self.read_rows(store, fragment, request, rows)
             return
-        yield conform(places.read(file, first, stop), request.schema, path=fragment.path, fill_missing=False)
+        yield conform(found, request.schema, path=fragment.path, fill_missing=False)
 
     def open_batches(self, store: Store, path: str) -> list[pa.RecordBatch]:
         return list(_batches(store, path, None, None))
@@ -122,17 +122,37 @@ def _places(store: Store, fragment: Fragment, names: Sequence[str]) -> tuple[Bat
     return learned.get(key, lambda: _places_found(store, fragment, names)), None
 
 
-def _told(store: Store, file: Any, fragment: Fragment, *, names: Sequence[str], block: Block) -> BatchPlaces | None:
-    """Where the columns of a fragment lie as its header says, which `file` has fetched (None: others have begun to)."""
+def _supposed_rows(
+    store: Store,
+    fragment: Fragment,
+    places: BatchPlaces,
+    *,
+    block: Block,
+    rows: tuple[int, int],
+    names: Sequence[str],
+) -> pa.RecordBatch | None:
+    """Rows of a record batch whose header has not been seen; None where that tells that they lie elsewhere."""
     learned, path, key = store.learned(fragment.path), fragment.path, ("places", fragment.start, *names)
+    # one of the steps that are under way brings the header for all of them
+    header, brings = learned.promised(("header", *key))
+    own = [(block.start, block.body)]
 
     def look() -> dict[Any, BatchPlaces | None]:
         schema, _ = learned.get(_FOOTER, dict)
-        seen = file if file is not None else store.open_ranges(path, [(block.start, block.body)])
+        seen = file if brings else store.open_ranges(path, own)
         return {key: batch_places(seen, block.start, path, schema=schema, names=names)}
 
-    found: BatchPlaces | None = learned.get(key, look)
-    return found
+    try:
+        file = store.open_ranges(path, [*(own if brings else ()), *places.ranges(*rows)])
+        # before the header is looked at, and others of this file are made to wait for that: by then it is here
+        found = places.read(file, *rows)
+        if not brings:
+            header.result()
+        told = learned.get(key, look)
+    finally:
+        if brings:
+            header.set_result(None)
+    return found if told == places else None
 
 
 def _footer(store: Store, path: str) -> tuple[pa.Schema, list[Block]]:

@@ -17,6 +17,8 @@ _KEPT = 128
 """Latencies that are remembered to tell what is late."""
 _SPELL, _FADES = 0.25, 0.98
 """Seconds over which the bandwidth is taken, and what a measurement counts for after each: half after 9 seconds."""
+_SUPPOSED_BANDWIDTH = 1.25e9
+"""Bytes a second of a store that has not been measured yet: a link of 10 gigabits."""
 _LOOK_AGAIN = 0.25
 """Seconds to wait for more latencies where there are too few yet."""
 
@@ -81,20 +83,22 @@ class Fetcher:
         self._took: tuple[deque[float], deque[float]] = deque(maxlen=_KEPT), deque(maxlen=_KEPT)
         """Of short and of long requests: what is late for one is not for the other."""
         self._hedged_bytes = 0
-        self._least_seconds = self._bandwidth = 0.0
-        self._since, self._nbytes_since = time.monotonic(), 0
+        self._least_seconds = self._bandwidth = self._round_trip = 0.0
+        self._since, self._nbytes_since, self._under_way = time.monotonic(), 0, 0
 
     def keeps_busy(self) -> int:
         """Bytes begun and not used yet that keep the store busy: its bandwidth times the least that a long request took, which
-        is the distance to it without the queues that one's own requests make; at least four requests, also while nothing is
-        known yet: more of them would only come before what is due first, and take memory.
+        is the distance to it without the queues that one's own requests make; at least four requests. Before that is known, the
+        quickest answer to a question tells how far the store is, and a link of ten gigabits is supposed: a store far away
+        gets as much to do from the beginning, while more from a near one would only come before what is due first.
 
-        That product is N. Cardwell et al., BBR: Congestion-Based Congestion Control, 2016. It is taken four times, since a
-        read waits for the object's version behind its bytes, and the first of a file for its layout before them.
+        That product is N. Cardwell et al., BBR: Congestion-Based Congestion Control, 2016. It is taken four times, since
+        windows take what is ready many parts at once, answers come in any order, and a read through pyarrow waits for the
+        object's version behind its bytes, the first of a file for its layout before them.
         """
         options = self.options
         with self._lock:
-            product = self._least_seconds * self._bandwidth
+            product = self._least_seconds * self._bandwidth or self._round_trip * _SUPPOSED_BANDWIDTH
         most = options.connections * options.part_bytes
         return min(max(4 * options.part_bytes, int(4 * product)), most)
 
@@ -103,6 +107,11 @@ class Fetcher:
         with self._lock:
             self.counts.requests += 1
             self.counts.nbytes += nbytes
+
+    def answered(self, seconds: float) -> None:
+        """A short question took so long."""
+        with self._lock:
+            self._round_trip = min(self._round_trip or seconds, seconds)
 
     def start(self, read: ReadInto, part: Range, target: memoryview) -> Future[None]:
         """Begin to fetch a part into `target`."""
@@ -139,9 +148,16 @@ class Fetcher:
             began = time.monotonic()
             with self._lock:
                 self.counts.requests += 1
-            count = read(part, target)
-            if count != len(target):
-                raise ShortReadError(f"{count} bytes came of {len(target)} that were asked for")
+                if not self._under_way:  # while nothing is asked for, there is no bandwidth
+                    self._since, self._nbytes_since = began, 0
+                self._under_way += 1
+            try:
+                count = read(part, target)
+                if count != len(target):
+                    raise ShortReadError(f"{count} bytes came of {len(target)} that were asked for")
+            finally:
+                with self._lock:
+                    self._under_way -= 1
             with self._lock:
                 self._measure(time.monotonic(), began, count)
 

@@ -92,8 +92,9 @@ class RemoteFile(io.RawIOBase):
     def _range(self, start: int, stop: int) -> pa.Buffer:
         if start >= stop:
             return pa.py_buffer(b"")
-        if start == 0 and stop <= _MAGIC and not self._source.edges:
-            self._fetch_edges()
+        if stop - start <= _MAGIC and not self._source.edges:
+            # who looks for magic bytes wants the footer next: both ends side by side, or the end where it is looked at first
+            self._fetch_edges([one for one in _ends(self._source.size) if start == 0 or one[1] == stop])
         edge = self._source.edge(start, stop)
         if edge is not None:
             return edge
@@ -105,8 +106,8 @@ class RemoteFile(io.RawIOBase):
             at = upto
         return pieces[0] if len(pieces) == 1 else pa.py_buffer(b"".join(map(memoryview, pieces)))
 
-    def _fetch_edges(self) -> None:  # side by side: who looks for magic bytes wants the footer next
-        spans = [self._begin(*one) for one in _ends(self._source.size) if one[0] not in self._held]
+    def _fetch_edges(self, edges: Sequence[Range]) -> None:
+        spans = [self._begin(*one) for one in edges if one[0] not in self._held]
         for span in spans:
             self._finish(span)
         if self._source.caches:  # else without a look at the version: reading rows compares it with that of the opening

@@ -1,7 +1,9 @@
 """A remote object: one version of it, read by ranges, and what of it is kept at hand."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,12 +45,11 @@ class Learned:
     def knows(self, key: Any) -> bool:
         return key in self._found
 
-    def first(self, key: Any) -> bool:
-        """Whether nobody has asked so before."""
+    def promised(self, key: Any) -> tuple[Future[None], bool]:
+        """(done when something was found out, or could not be; whether it is for the asker to do that). One asker is told so."""
         with self._lock:
             new = key not in self._found
-            self._found[key] = None
-            return new
+            return self._found.setdefault(key, Future()), new
 
 
 class RangeCache(Protocol):
@@ -145,8 +146,15 @@ class RemoteObject:
         """The version as told with the object's end; None where pyarrow must be asked for it."""
         if gets is None or not gets.serves or self.caches:  # what is cached is not fetched
             return None
+
+        def ask() -> tuple[int, str, bytearray]:
+            began = time.monotonic()
+            found = gets.ending(self.path, EDGE)
+            self.fetcher.answered(time.monotonic() - began)
+            return found
+
         try:
-            size, etag, end = with_retries(lambda: gets.ending(self.path, EDGE), self.fetcher.options.retry)
+            size, etag, end = with_retries(ask, self.fetcher.options.retry)
         except NotServedError:
             return None
         self.fetcher.count(len(end))

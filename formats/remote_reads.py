@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -77,7 +78,13 @@ class RemoteReads:
         return found
 
     def _open(self, path: str) -> tuple[Any, Version]:
-        handle = with_retries(lambda: self.files.open_input_file(path), self.options.retry)
+        def ask() -> Any:
+            began = time.monotonic()
+            found = self.files.open_input_file(path)
+            self.fetcher.answered(time.monotonic() - began)
+            return found
+
+        handle = with_retries(ask, self.options.retry)
         size = handle.size()
         try:
             metadata = handle.metadata()

@@ -111,6 +111,8 @@ class DecodedRows:
             reads, old = self._order_of_reading.reads(window, self.lanes), self._loads
             # a fragment that the window before has a part of is decoded once for both
             self._loads = {one[:2]: old.get(one[:2]) or self._load(one) for one in reads}
+            if self._ahead is not None:
+                self._ahead.due(reads)
             coming = [self._loads[one[:2]].expect(self._order.stored(one), pool) for one in reads]
             self._held[window] = _Window(self._pass, window, [(one, self._loads[one[:2]]) for one in reads])
             if self._held[window].share:

@@ -57,7 +57,6 @@ class RowsAhead:
         # what is kept of objects is known by its rows: there steps stand at the same rows whatever comes first
         kept = source.store.remote is not None and source.store.remote.cache is not None
         self._early = frozenset(() if kept else (one[:2] for one in order.windows.reads(first, lanes)))
-        window = _window_bytes(self._fragments, order, lanes)
         fragments, places, step = self._fragments, order.windows.fragments, self._step
         # nothing that the threads work with holds this object, so that they end when it is dropped
         self._ahead: ReadAhead[_Part, list[pa.RecordBatch]] = ReadAhead(
@@ -67,16 +66,27 @@ class RowsAhead:
                 lambda part: looks.submit(look, fragments[int(places[part.place])]) if step else None,
             ),
             size=partial(_size, self._fragments, order.windows),
-            # all of the next window must fit beside what is under way, else its rest would wait for this one's end
-            limit=partial(_limit, source, window),
-            first=min(window, AHEAD_BYTES),
+            limit=partial(_limit, source),
+            first=min(_window_bytes(self._fragments, order, lanes), AHEAD_BYTES),
         )
+        self._not_due: dict[tuple[int, int], deque[_Part]] = {}
 
     def batches(self, read: Read) -> tuple[int, Iterator[pa.RecordBatch]]:
         """The rows of a read's fragment: (first row, record batches from there on), from where the read begins or before."""
         parts = _of_fragment(self._order, self._fragments, read, self._step, early=read[:2] in self._early)
+        self._not_due[read[:2]] = deque(parts)
         start = parts[0].rows[0] if parts[0].rows else 0
         return start, (batch for part in parts for batch in self._ahead.take(part))
+
+    def due(self, reads: Sequence[Read]) -> None:
+        """A window's turn has come: its reads, for all of which `batches` was asked, are waited for from now on."""
+        self._not_due = {read[:2]: self._not_due[read[:2]] for read in reads}
+        parts = []
+        for read in reads:
+            left, stop = self._not_due[read[:2]], self._order.stored(read)[1]
+            while left and (left[0].rows is None or left[0].rows[0] < stop):
+                parts.append(left.popleft())
+        self._ahead.due(parts)
 
 
 def _step(source: Any, columns: Sequence[str], fragment: Fragment) -> int:
@@ -158,9 +168,9 @@ def _size(fragments: Sequence[Fragment], windows: WindowOrder, part: _Part) -> i
     return fragment.nbytes * (part.rows[1] - part.rows[0]) // max(fragment.rows or 0, 1)
 
 
-def _limit(source: Source, window: int) -> int:
+def _limit(source: Source) -> int:
     reads = source.store.remote
-    return window + (reads.fetcher.keeps_busy() if reads is not None else AHEAD_BYTES)
+    return reads.fetcher.keeps_busy() if reads is not None else AHEAD_BYTES
 
 
 def _window_bytes(fragments: Sequence[Fragment], order: EpochOrder, lanes: Sequence[int]) -> int:

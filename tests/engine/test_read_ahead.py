@@ -102,3 +102,42 @@ def test_threads_end_when_it_is_dropped() -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_what_is_due_is_not_ahead_so_that_what_comes_after_it_is_begun() -> None:
+    begun: list[int] = []
+    first_may_end = threading.Event()
+
+    def read(item: int) -> int:
+        begun.append(item)
+        if item == 0:
+            assert first_may_end.wait(20)
+        return item
+
+    def comes_to(count: int) -> bool:
+        deadline = time.monotonic() + 20
+        while len(begun) < count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.05)  # more would have begun by then
+        return sorted(begun) == list(range(count))
+
+    ahead = ReadAhead(read, range(100), size=lambda _: 10, limit=lambda: 20, first=20)
+    assert comes_to(2)
+    ahead.due(range(4))  # two of them have not begun
+    assert comes_to(6)
+    taking = threading.Thread(target=ahead.take, args=(0,))
+    taking.start()
+    assert comes_to(6)  # what is due is not counted twice
+    first_may_end.set()
+    taking.join()
+    assert [ahead.take(at) for at in range(1, 100)] == list(range(1, 100))
+    ahead.close()
+
+
+def test_items_are_due_in_any_order_and_may_be_due_twice_or_never() -> None:
+    ahead = ahead_of(Slow(0.0), first=20)
+    ahead.due([3, 1, 30])
+    ahead.due([3, 4])
+    assert [ahead.take(at) for at in (0, 30, 1, 2, 3, 4, 5)] == [at * at for at in (0, 30, 1, 2, 3, 4, 5)]
+    assert [ahead.take(at) for at in range(31, 200)] == [at * at for at in range(31, 200)]
+    ahead.close()

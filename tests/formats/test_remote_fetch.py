@@ -40,6 +40,23 @@ def test_what_keeps_a_store_busy_is_its_bandwidth_times_its_distance() -> None:
     assert near.keeps_busy() == 4 * PART
 
 
+def test_a_store_far_away_gets_much_to_do_before_it_is_measured() -> None:
+    near, far = (Fetcher(RemoteOptions(part_bytes=1 << 20)) for _ in range(2))
+    near.answered(0.0001)
+    far.answered(0.2)  # one that had to wait: the quickest answer counts
+    far.answered(0.002)
+    assert near.keeps_busy() == 4 << 20
+    assert far.keeps_busy() == int(4 * 0.002 * 1.25e9)
+
+
+def test_time_in_which_nothing_is_asked_for_is_no_part_of_the_bandwidth() -> None:
+    fetcher = Fetcher(RemoteOptions(connections=4, part_bytes=PART, hedge_after=0))
+    fetch(fetcher, reading(0.02), 4)
+    time.sleep(1.0)
+    fetch(fetcher, reading(0.1), 12)
+    assert fetcher._bandwidth > 4 * PART / 0.3
+
+
 def test_rivals_ask_for_no_more_than_their_share_of_the_bytes() -> None:
     fetcher = Fetcher(RemoteOptions(part_bytes=PART, hedge_share=0.05))
     fetch(fetcher, reading(0.001), 20)

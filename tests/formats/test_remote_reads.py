@@ -418,6 +418,19 @@ def test_the_end_of_an_object_comes_as_it_is_opened(server: S3Server, prepared: 
         assert bytes(file.read_at(6, 0)) == whole[:6]
 
 
+def test_the_end_comes_whole_when_its_magic_bytes_are_looked_at(
+    server: S3Server, prepared: dict[str, str], through_pyarrow: None
+) -> None:
+    (path, *_) = [one.path for one in Store(server.files(), False).list(f"{BUCKET}/{prepared['arrow']}")]
+    reads = RemoteReads(server.files(), RemoteOptions())
+    with reads.open(path) as file:
+        size, whole = file.size(), bytes(server.files().open_input_file(path).read())
+        assert bytes(file.read_at(6, size - 6)) == whole[-6:]
+        assert bytes(file.read_at(10, size - 10)) == whole[-10:]
+        assert bytes(file.read_at(500, size - 510)) == whole[-510:-10]
+        assert reads.fetcher.counts.requests == 1
+
+
 def test_magic_bytes_and_footer_come_in_one_round_of_requests(
     server: S3Server, prepared: dict[str, str], through_pyarrow: None
 ) -> None:

@@ -1,7 +1,9 @@
 """Streaming tokens from a real S3 server: each byte once, in the right order, whatever goes wrong on the way."""
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ import forebay as fb
 from forebay.bench.delay_relay import DelayRelay
 from forebay.engine.dataset import Dataset
 from forebay.formats import arrow_ipc, remote_reads
-from forebay.formats.errors import StateError
+from forebay.formats.errors import StateError, StorageError
 from forebay.formats.ipc_rows import BatchPlaces, supposed_places
+from forebay.formats.reader import ReadRequest, only
 from forebay.formats.remote_fetch import RemoteOptions
 from forebay.formats.remote_layout import Block
+from forebay.formats.remote_ranges import Range
 from forebay.formats.remote_reads import RemoteReads
 from forebay.formats.retry import RetryPolicy
+from forebay.formats.s3_gets import S3Gets
 from forebay.formats.store import Store
 from forebay.loaders import feed
 
@@ -163,6 +168,78 @@ def test_the_first_window_does_not_wait_for_what_comes_after_it(
     assert sorted(found) == sorted([(0, 200)] * 4 + [(200, 1_500)] * 4 + [(0, 1_500)] * 4)
 
 
+def test_fragments_of_one_file_are_fetched_side_by_side(
+    server: S3Server, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, both = opened(server, tokens[0]), threading.Barrier(2, timeout=20)
+    source, request = dataset.source, ReadRequest(only(dataset.source.schema, ["tokens"]))
+    ranges, first, second = source.row_ranges, *source.fragments()[:2]
+    assert ranges is not None and first.path == second.path
+    whole = S3Gets.read_into
+
+    def read_into(self: Any, path: str, part: Range, target: memoryview, *, etag: str) -> int:
+        both.wait()  # neither comes before the other is asked for
+        return whole(self, path, part, target, etag=etag)
+
+    monkeypatch.setattr(S3Gets, "read_into", read_into)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(
+            pool.map(lambda one: list(ranges.read_rows(source.store, one, request, (0, 1_500))), (first, second))
+        )
+    assert [sum(batch.num_rows for batch in one) for one in found] == [1_500, 1_500]
+
+
+def test_a_header_is_asked_for_once_also_where_its_step_comes_last(
+    server: S3Server, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(server, tokens[0])
+    source, request = dataset.source, ReadRequest(only(dataset.source.schema, ["tokens"]))
+    ranges, fragment = source.row_ranges, source.fragments()[0]
+    assert ranges is not None and ranges.rows_a_step(source.store, fragment, request) == STEP_ROWS
+    whole, begun, came = S3Gets.read_into, threading.Event(), threading.Event()
+    asked: list[Range] = []
+
+    def read_into(self: Any, path: str, part: Range, target: memoryview, *, etag: str) -> int:
+        asked.append(part)
+        first = len(asked) == 1
+        begun.set()
+        assert not first or came.wait(20)
+        return whole(self, path, part, target, etag=etag)
+
+    def read(rows: tuple[int, int]) -> int:
+        return sum(one.num_rows for one in ranges.read_rows(source.store, fragment, request, rows))
+
+    monkeypatch.setattr(S3Gets, "read_into", read_into)
+    with ThreadPoolExecutor(3) as pool:
+        one = pool.submit(read, (0, 200))
+        assert begun.wait(20)
+        others = [pool.submit(read, (at, at + 200)) for at in (200, 400)]
+        time.sleep(0.2)  # their bytes are here, and the header is not
+        assert not any(other.done() for other in others)
+        came.set()
+        assert [one.result(20), *(other.result(20) for other in others)] == [200] * 3
+    assert len(asked) == len(set(asked)) == 3  # the header lies beside the rows of the first step
+
+
+def test_a_step_that_fails_leaves_its_header_to_others(
+    server: S3Server, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(server, tokens[0], retry=RetryPolicy(patience=0.0))
+    source, request = dataset.source, ReadRequest(only(dataset.source.schema, ["tokens"]))
+    ranges, fragment = source.row_ranges, source.fragments()[0]
+    assert ranges is not None and ranges.rows_a_step(source.store, fragment, request) == STEP_ROWS
+    whole = S3Gets.read_into
+
+    def fails(*_: Any, **__: Any) -> int:
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(S3Gets, "read_into", fails)
+    with pytest.raises(StorageError, match="the network is down"):
+        list(ranges.read_rows(source.store, fragment, request, (0, 200)))
+    monkeypatch.setattr(S3Gets, "read_into", whole)
+    assert sum(one.num_rows for one in ranges.read_rows(source.store, fragment, request, (200, 400))) == 200
+
+
 def test_ranks_fetch_their_lanes_only(server: S3Server, tokens: tuple[str, str]) -> None:
     found = []
     for rank in range(2):
@@ -181,14 +258,17 @@ def test_an_epoch_resumed_with_nothing_cached_fetches_only_what_is_left(
     for _ in range(90):
         next(batches)
     state = first.state_dict()
-    rest = loader_over(opened(server, tokens[0], proxy.port, hedge_after=0))
+    left_over = opened(server, tokens[0], proxy.port, hedge_after=0)
+    rest = loader_over(left_over)
     rest.load_state_dict(state)
     len(rest)
     gets, nbytes = proxy.faults.gets, proxy.faults.nbytes
     assert rows_of(rest) == whole[9_000:]
     left, step, edges = DATA // 4, STEP_ROWS * WIDTH * 4, 3 * (72 << 10) + 8 * (4 << 10)
     assert proxy.faults.nbytes - nbytes <= left + 4 * 2 * step + edges  # a step begun, and one at the end, of each lane
-    assert proxy.faults.gets - gets <= 3_000 // STEP_ROWS + 4 * 2 + 3 * 2 + 8
+    again = left_over.source.store.remote.fetcher.counts.retries  # type: ignore[union-attr]  # it is a remote store
+    # those steps, and a header for each lane; the layouts are known
+    assert proxy.faults.gets - gets <= 3_000 // STEP_ROWS + 4 * 2 + 4 + again
 
 
 @pytest.mark.parametrize("fault", ["fail_every", "cut_every", "slow_every"])
