@@ -3,7 +3,7 @@
 Writing, fitting, caching and explaining are imported when they are asked for: a process that loads batches has no use for them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -63,7 +63,11 @@ class Dataset:
 
     def select(self, *columns: str | Sequence[str]) -> "Dataset":
         """Keep these columns, in this order."""
-        names = [name for one in columns for name in ([one] if isinstance(one, str) else one)]
+        names = [
+            name
+            for one in columns
+            for name in (one if isinstance(one, Iterable) and not isinstance(one, str) else [one])
+        ]
         return self._then(Select(tuple(names)))
 
     def apply(self, *transforms: Transform) -> "Dataset":

@@ -26,10 +26,12 @@ def load_recipe(path: str) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not YAML: byte {error.start} is not UTF-8; a recipe is a text file") from error
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SpecError(f"{path} is not YAML: {error}") from error
+        raise SpecError(f"{path} is not YAML: {_in_one_line(error)}") from error
     if not isinstance(value, dict):
         raise SpecError(f"{path}: a recipe is a mapping with the keys {', '.join(_KEYS)}; found {type(value).__name__}")
     for key in value:
@@ -52,6 +54,8 @@ def from_recipe(path: str, *, input: str | list[str] | None = None) -> Dataset:
     wanted = input if input is not None else recipe.get("input")
     if wanted is None:
         raise SpecError(f"{path}: input is missing; give `input: data/*.parquet` in the recipe, or --input")
+    if not isinstance(wanted, str) and not (isinstance(wanted, list) and all(isinstance(one, str) for one in wanted)):
+        raise SpecError(f"{path}: input is {wanted!r}; expected a path or URL, or a list of these")
     options = recipe.get("options") or {}
     if not isinstance(options, Mapping):
         raise SpecError(f"{path}: options is {options!r}; expected a mapping of the format's options")
@@ -81,8 +85,7 @@ def _add(dataset: Dataset, step: Any, where: str) -> Dataset:
             raise SpecError(f"{where}: filter is {value!r}; expected text such as 'x > 0 and y is not null'")
         return _located(where, lambda: dataset.filter(value))
     if name == "select":
-        columns = [value] if isinstance(value, str) else value
-        return _located(where, lambda: dataset.select(*columns))
+        return _located(where, lambda: dataset.select(value))
     if name not in catalog.MODULES:
         raise UnknownNameError.of("step", name, [*catalog.MODULES, *_STEPS], where=where)
     if not isinstance(value, Mapping):
@@ -90,6 +93,12 @@ def _add(dataset: Dataset, step: Any, where: str) -> Dataset:
         value = {} if value is None else {first: value}
     fields = {str(key): item for key, item in value.items()}
     return _located(where, lambda: dataset.apply(catalog.from_json({"name": name, **fields}, where=where)))
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
 
 
 def _name_and_value(step: Any, where: str) -> tuple[str, Any]:

@@ -37,6 +37,9 @@ class UnknownNameError(SpecError):
         """Build the message: what `kind` of name, where it stood, and the nearest names that exist."""
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        if near:  # those that are about as near as the nearest
+            least = difflib.SequenceMatcher(None, near[0], name).ratio() - 0.2
+            near = difflib.get_close_matches(name, near, n=3, cutoff=max(least, 0.5))
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         return cls(f"unknown {kind} {name!r}{f' in {where}' if where else ''}; {hint}")
 

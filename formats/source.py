@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from forebay.formats.errors import SpecError, StateError
+from forebay.formats.errors import SpecError, StateError, UnknownNameError
 from forebay.formats.expand import expand
 from forebay.formats.fragment import Fragment
 from forebay.formats.manifest import Manifest, manifest_of
 from forebay.formats.reader import (
+    READERS,
     Layout,
     OnBadRow,
     RandomAccess,
@@ -197,8 +198,12 @@ def open_source(
     A directory with a manifest is opened by it; without one by the files in it.
 
     Raises:
-        SourceError: nothing there, or files of several formats.
+        SourceError: nothing there.
+        UnknownNameError: no such format.
+        SpecError: files of several formats.
     """
+    if format is not None and format not in READERS:
+        raise UnknownNameError.of("format", format, READERS)
     if isinstance(path, str) or hasattr(path, "__fspath__"):
         store, inner = store_for(path)
         prepared = format in (None, "parquet", "arrow")

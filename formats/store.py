@@ -170,7 +170,7 @@ def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
 
     Raises:
         SpecError: the URL names a kind of store that is not installed.
-        SourceError: the URL does not parse.
+        SourceError: the URL does not parse, or its store cannot be reached.
     """
     text = os.fspath(path)
     if "://" not in text:
@@ -183,6 +183,8 @@ def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
         if "Unrecognized filesystem type" not in str(error):
             raise SourceError(f"{without_secrets(text)}: not a usable URL: {without_secrets(str(error))}") from error
         return _through_fsspec(text)
+    except OSError as error:  # the region of a bucket is asked for here
+        raise StorageError(f"{without_secrets(text)}: cannot be reached: {_plain(error)}") from error
     return Store(files, False, _root(text, inner), RemoteReads(files)), inner.rstrip("/")
 
 

@@ -15,8 +15,9 @@ def set_columns(spec: Any, attribute: str = "columns") -> None:
         SpecError: no name, a name twice, or something that is no name.
     """
     given = getattr(spec, attribute)
-    names = (given,) if isinstance(given, str) else tuple(given)
-    if not names or len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(given, Iterable) and not isinstance(given, str)
+    names = tuple(given) if listed else (given,)
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise SpecError(
             f"{type(spec).__name__}: {attribute} is {given!r}; expected one or more column names, each once"
         )

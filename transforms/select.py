@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from forebay.formats.errors import SpecError, UnknownNameError
+from forebay.formats.errors import UnknownNameError
+from forebay.transforms.column_names import set_columns
 from forebay.transforms.transform import Apply, Kind, State
 
 
@@ -21,10 +22,7 @@ class Select:
     fitted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        given = (self.columns,) if isinstance(self.columns, str) else tuple(self.columns)
-        if not given or len(set(given)) != len(given):
-            raise SpecError(f"Select: columns are {list(given)}; expected one or more names, each once")
-        object.__setattr__(self, "columns", given)
+        set_columns(self)
 
     def reads(self, schema: pa.Schema) -> tuple[str, ...]:
         return self.columns

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from forebay.cli.console import say
+from forebay.cli.prep import fit
 from forebay.engine.recipe import from_recipe
+from forebay.engine.write_options import WriteOptions
 
 
 def explain(
@@ -13,7 +15,7 @@ def explain(
     input: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="Read this instead of the recipe's input.")
     ] = None,
-    sample: Annotated[int, typer.Option(help="Rows to measure each step on; 0 reads no data.")] = 1000,
+    sample: Annotated[int, typer.Option(min=0, help="Rows to measure each step on; 0 reads no data.")] = 1000,
 ) -> None:
     """Show what a recipe will do: columns read, filters pushed down, stages, and what each costs on a sample.
 
@@ -23,5 +25,5 @@ def explain(
     if sample and dataset.graph.unfitted():
         say(dataset.explain())
         say("")
-        dataset = dataset.fit(on_bad="skip")
+        dataset = fit(dataset, WriteOptions(on_bad="skip"), quiet=False)
     say(dataset.explain(sample=sample))

@@ -10,7 +10,7 @@ from forebay.engine.dataset import scan
 
 def inspect(
     path: Annotated[str, typer.Argument(help="File, directory, glob or URL.")],
-    rows: Annotated[int, typer.Option(help="Rows to show.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show format, columns, counts and the first rows of a data set.

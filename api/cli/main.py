@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the data or the output is not right (verify found faults, 
 setting is wrong; 3 the input cannot be found or read; 130 stopped by Ctrl-C.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -49,13 +50,17 @@ _Usage: Any = typer.BadParameter.__mro__[1]
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; the exit code."""
     try:
-        found = app(args=arguments, standalone_mode=False)
+        found = app(args=arguments, prog_name="forebay", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _stopped()
     except typer.Exit as stop:
         return stop.exit_code
+    except BrokenPipeError:  # who read has what he wants: `forebay inspect data | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except _Usage as error:
-        error.show()
+        _wrong_command(error)
         return 2
     except ForebayError as error:
         complain(str(error))
@@ -63,6 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
     if found == INTERRUPTED:  # typer turns Ctrl-C into this when it can
         return _stopped()
     return found if isinstance(found, int) else 0
+
+
+def _wrong_command(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group of verbs without one of them
+        error.show()
+        return
+    path = error.ctx.command_path if error.ctx else "forebay"
+    complain(f"{error.format_message().rstrip('.')} (`{path} --help` tells what it takes)")
 
 
 def _stopped() -> int:

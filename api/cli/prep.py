@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.cli.console import Bar, progress, say, say_json
+from forebay.cli.console import progress, say, say_json
 from forebay.engine.dataset import Dataset
 from forebay.engine.recipe import from_recipe, recipe_output
 from forebay.engine.write import Progress
@@ -30,7 +30,7 @@ def prep(  # noqa: PLR0913  # each is an option of the command
         bool, typer.Option("--overwrite", help="Replace the output of another recipe or input.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; read no data, write nothing.")] = False,
-    sample: Annotated[int, typer.Option(help="Run on this many rows and show them; write nothing.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Run on this many rows and show them; write nothing.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Run a recipe over its input: fit, transform, write checksummed shards.
@@ -49,11 +49,10 @@ def prep(  # noqa: PLR0913  # each is an option of the command
     if not output and not sample:
         raise typer.BadParameter("give the directory to write to", param_hint="--output")
     if sample:
-        _show_sample(dataset, options, sample)
+        _show_sample(dataset, options, sample, quiet=as_json)
         return
     start = time.monotonic()
-    with progress("fit", quiet=as_json) as bar:
-        fitted = dataset.fit(threads=options.threads, on_bad=options.on_bad, progress=_fit_progress(bar))
+    fitted = fit(dataset, options, quiet=as_json)
     with progress("write", quiet=as_json) as bar:
         report = fitted.write(output, progress=bar.show, **_fields(options))
     _show(report, time.monotonic() - start, as_json=as_json)
@@ -63,8 +62,14 @@ def _fields(options: WriteOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in WriteOptions.__dataclass_fields__ if name != "policy"}
 
 
-def _fit_progress(bar: Bar) -> Any:
-    return lambda done, total: bar.show(Progress(0, done, total, 0))
+def fit(dataset: Dataset, options: WriteOptions, *, quiet: bool) -> Dataset:
+    """The data set with what its transforms learn, and a bar while they do."""
+    with progress("fit", quiet=quiet) as bar:
+        return dataset.fit(
+            threads=options.threads,
+            on_bad=options.on_bad,
+            progress=lambda done, total: bar.show(Progress(0, done, total, 0)),
+        )
 
 
 def _budget(text: str | None) -> int | float | None:
@@ -76,8 +81,8 @@ def _budget(text: str | None) -> int | float | None:
         raise typer.BadParameter(f"{text!r} is neither a count nor a share", param_hint="--max-bad") from error
 
 
-def _show_sample(dataset: Dataset, options: WriteOptions, rows: int) -> None:
-    fitted = dataset.fit(threads=options.threads, on_bad=options.on_bad)
+def _show_sample(dataset: Dataset, options: WriteOptions, rows: int, *, quiet: bool) -> None:
+    fitted = fit(dataset, options, quiet=quiet)
     say(fitted.explain(sample=rows))
     for row in fitted.head(min(rows, 5)).to_pylist():
         say(str(row))

@@ -95,7 +95,12 @@ def test_dry_run_and_sample_write_nothing(place: Path, capsys: pytest.CaptureFix
         ("steps: {a: 1}", 2, "expected a list"),
         ("steps: [[1, 2]]", 2, "expected one name with its settings"),
         ("- a", 2, "a recipe is a mapping"),
-        ("a: [", 2, "is not YAML"),
+        ("steps: [select: 5]", 2, "Select: columns is (5,); expected one or more column names"),
+        ("steps: [FillNull: 5]", 2, "FillNull: columns is 5; expected one or more column names"),
+        ("format: parkuet", 2, "did you mean parquet"),
+        ("a: [", 2, "recipe.yaml is not YAML: line 1, column 5: expected the node content"),
+        ("steps:\n\t- a", 2, "recipe.yaml is not YAML: line 2, column 1: found character"),
+        ("a: \0", 2, "is not YAML"),
         ("steps: []\noutput: {formt: arrow}", 2, "did you mean format"),
         ("steps: []\noutput: {format: csv}", 2, "'parquet' or 'arrow'"),
         ("steps: []\noutput: {memory: lots}", 2, "expected a number with a unit"),
@@ -107,7 +112,7 @@ def test_a_wrong_recipe_says_which_key_and_what_is_right(
     (place / "recipe.yaml").write_text(recipe)
     assert run("prep", "recipe.yaml", "-i", "raw", "-o", "out") == code
     error = capsys.readouterr().err
-    assert words in error and "Traceback" not in error and error.startswith("forebay: ")
+    assert words in error and error.startswith("forebay: ") and error.count("\n") == 1
 
 
 def test_other_mistakes_have_codes_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,9 +120,47 @@ def test_other_mistakes_have_codes_of_their_own(place: Path, capsys: pytest.Capt
     assert run("prep", "recipe.yaml", "-i", "nowhere", "-o", "out") == 3
     assert run("prep", "recipe.yaml", "-o", "out") == 2
     assert "input is missing" in capsys.readouterr().err
-    assert run("prep", "recipe.yaml", "-i", "raw") == 2
-    assert run("prepare") == 2
+    (place / "recipe.yaml").write_text("input: 5")
+    assert run("prep", "recipe.yaml", "-o", "out") == 2
+    assert "input is 5; expected a path or URL, or a list of these" in capsys.readouterr().err
+    (place / "recipe.yaml").write_bytes(b"\xa5")
+    assert run("prep", "recipe.yaml", "-i", "raw", "-o", "out") == 2
+    assert "byte 0 is not UTF-8; a recipe is a text file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["prepare"], "No such command 'prepare'. Did you mean 'prep'? (`forebay --help` tells"),
+        (["inspect"], "Missing argument 'path' (`forebay inspect --help` tells"),
+        (["prep", "recipe.yaml", "-i", "raw"], "--output: give the directory to write to (`forebay prep --help` tells"),
+        (["prep", "recipe.yaml", "-i", "raw", "--sample", "-1"], "--sample"),
+        (["prep", "recipe.yaml", "-i", "raw", "-o", "out", "--max-bad", "few"], "'few' is neither a count nor a share"),
+        (["explain", "recipe.yaml", "--sample", "-1"], "--sample"),
+        (["inspect", "raw", "--rows", "-1"], "--rows"),
+        (["verify", "--quick"], "No such option: --quick (`forebay verify --help` tells"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line(
+    place: Path, capsys: pytest.CaptureFixture[str], command: list[str], words: str
+) -> None:
+    assert run(*command) == 2
+    said = capsys.readouterr()
+    assert words in said.err and said.err.startswith("forebay: ") and said.err.count("\n") == 1 and not said.out
+
+
+def test_without_a_verb_the_verbs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, verb in ([], "inspect"), (["cache"], "prune"):
+        assert run(*command) == 2
+        assert verb in "".join(capsys.readouterr())
     assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("forebay ")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from forebay.cli.main import main; main()' --version"
+    done = subprocess.run(["bash", "-c", f"{command} | true; exit $PIPESTATUS"], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_too_many_bad_rows_fail_with_the_reason(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

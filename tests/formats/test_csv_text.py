@@ -170,3 +170,25 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 def test_tabs_part_the_fields_of_tsv(tmp_path: Path) -> None:
     assert read(file(tmp_path, "a\tb,c\n1\t2\n", "t.tsv")).to_pylist() == [{"a": 1, "b,c": 2}]
+
+
+def test_bad_csv_rows_are_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"a,b\n1,x\n2,y,z\nq,w\n4,\xff\n5,v\n")
+    bad: Bad = []
+    assert read(tmp_path / "t.csv", bad, types={"a": "int64"}).column("a").to_pylist() == [1, 5]
+    reasons = " | ".join(reason for _, reason, _ in bad)
+    assert "3 fields, expected 2" in reasons and "'q' is no int64" in reasons and "not UTF-8" in reasons
+    with pytest.raises(DataError, match=r"t\.csv: row 1 .*3 fields, expected 2; .*quarantine"):
+        read(tmp_path / "t.csv", types={"a": "int64"})
+
+
+def test_csv_nulls_and_quotes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,b,c\n1,NA,""\n,2.5,"x, y"\n')
+    table = read(tmp_path / "t.csv")
+    assert table.to_pylist() == [{"a": 1, "b": None, "c": ""}, {"a": None, "b": 2.5, "c": "x, y"}]
+
+
+def test_csv_quoted_newlines_need_the_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,b\n1,"two\nlines"\n3,"one"\n')
+    table = read(tmp_path / "t.csv", newlines_in_values=True)
+    assert table.column("b").to_pylist() == ["two\nlines", "one"]

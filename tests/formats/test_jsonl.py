@@ -124,3 +124,13 @@ def test_a_compressed_file_cut_short_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match=r"t\.jsonl\.gz: the compressed stream is broken or cut short"):
         read(file(tmp_path, [data[: len(data) // 2]], "t.jsonl.gz"))
     assert read(file(tmp_path, [data], "t.jsonl.gz")).num_rows == 50_000
+
+
+def test_bad_json_lines_are_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b'{"a": 1}\n{"a": "x"}\nnope\n{"a": 4}\n\xff{}\n[1]\n{"a": 7}\n')
+    bad: Bad = []
+    assert read(tmp_path / "t.jsonl", bad).column("a").to_pylist() == [1, 4, 7]
+    assert [row for row, _, _ in bad] == [1, 2, 4, 5]
+    assert "not JSON" in bad[1][1] and "not UTF-8" in bad[2][1] and "expected an object" in bad[3][1]
+    with pytest.raises(DataError, match=r"t\.jsonl: line 1 .*quarantine"):
+        read(tmp_path / "t.jsonl")

@@ -178,3 +178,11 @@ def test_wide_row_groups_read_at_once_are_those_read_in_steps(tmp_path, width):
     some = ["lists", "c0"]
     found = list(source.read(source.fragments()[2], columns=some, at_once=True))
     assert found[0].num_rows == 10 and set(found[0].schema.names) == set(some)
+
+
+def test_nan_and_infinity_are_values(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, float("nan"), float("inf")]}), tmp_path / "t.parquet")
+    source = open_source(str(tmp_path / "t.parquet"))
+    (batch,) = source.read(source.fragments()[0])
+    found = batch.column("x").to_pylist()
+    assert found[0] == 1.0 and found[1] != found[1] and found[2] == float("inf")

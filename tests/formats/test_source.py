@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from forebay.formats.errors import SchemaError, SourceError, SpecError, StateError
+from forebay.formats.errors import SourceError, SpecError, StateError, UnknownNameError
 from forebay.formats.manifest import Manifest
 from forebay.formats.parquet import ParquetReader
-from forebay.formats.schemas import conform, unify
 from forebay.formats.source import Source, open_source
 from forebay.formats.store import store_for
 from forebay.formats.writer import ShardOptions, ShardWriter
@@ -137,12 +136,6 @@ def test_threads_may_share_a_source(tmp_path: Path) -> None:
     assert [one for part in parts for one in part] == list(range(2000))
 
 
-def test_an_unknown_way_to_unify_is_refused(tmp_path: Path) -> None:
-    prepared(tmp_path)
-    with pytest.raises(SpecError, match="schema is 'loose'; expected 'strict' or 'union'"):
-        open_source(str(tmp_path), schema="loose")  # type: ignore[arg-type]  # refused
-
-
 def test_a_url_with_options_is_not_written_into_a_plan() -> None:
     store, path = store_for(
         "s3://KEY:SECRET@bucket/x.parquet?region=us-east-1&scheme=http&endpoint_override=127.0.0.1:9"
@@ -152,27 +145,41 @@ def test_a_url_with_options_is_not_written_into_a_plan() -> None:
     assert "SECRET" not in str(caught.value)
 
 
-def test_types_widen_in_a_union_as_far_as_values_allow() -> None:
-    def union(*types: pa.DataType) -> pa.DataType:
-        return unify([(str(at), pa.schema([("x", one)])) for at, one in enumerate(types)], "union").field("x").type
-
-    assert union(pa.int8(), pa.int32()) == pa.int32()
-    assert union(pa.int16(), pa.float32()) == pa.float32()
-    assert union(pa.float32(), pa.float64()) == pa.float64()
-    assert union(pa.null(), pa.string()) == pa.string()
-    assert union(pa.string(), pa.large_string()) == pa.large_string()
-    for pair in ((pa.int64(), pa.string()), (pa.bool_(), pa.int8()), (pa.list_(pa.int8()), pa.int8())):
-        with pytest.raises(SchemaError, match=r"1: column 'x' is .*; in 0 it is .*, and no type holds both"):
-            union(*pair)
+def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        open_source(str(tmp_path / "nope.parquet"))
+    with pytest.raises(SourceError, match="no file matches"):
+        open_source(str(tmp_path / "*.parquet"))
+    with pytest.raises(SourceError, match="holds no files"):
+        open_source(str(tmp_path))
+    with pytest.raises(SourceError, match="no paths"):
+        open_source([])
 
 
-def test_a_value_that_does_not_survive_widening_is_refused() -> None:
-    batch = pa.record_batch({"x": [2**53 + 1]})
-    with pytest.raises(SchemaError, match=r"t: column 'x' is int64 here and double in the data set"):
-        conform(batch, pa.schema([("x", pa.float64())]), path="t")
+def test_suffixes_and_options_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "t.xyz").write_text("x")
+    with pytest.raises(SourceError, match="no reader for this suffix"):
+        open_source(str(tmp_path / "t.xyz"))
+    with pytest.raises(UnknownNameError, match="did you mean parquet"):
+        open_source(str(tmp_path / "t.xyz"), "parket")
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(UnknownNameError, match="did you mean delimiter"):
+        open_source(str(tmp_path / "t.csv"), options={"delimeter": ";"})
+    with pytest.raises(SpecError, match="files of several formats"):
+        (tmp_path / "t.xyz").unlink()
+        (tmp_path / "u.jsonl").write_text("{}")
+        open_source(str(tmp_path))
 
 
-def test_order_of_columns_and_nullability_do_not_matter() -> None:
-    one = pa.schema([pa.field("a", pa.int64(), nullable=False), ("b", pa.string())])
-    other = pa.schema([("b", pa.string()), ("a", pa.int64())])
-    assert unify([("1", one), ("2", other)], "strict").equals(pa.schema([("a", pa.int64()), ("b", pa.string())]))
+def test_globs_stay_in_one_directory_unless_told(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("1.parquet", "deep/2.parquet"):
+        pq.write_table(pa.table({"a": [1]}), tmp_path / name)
+    assert len(open_source(str(tmp_path / "*.parquet")).paths) == 1
+    assert len(open_source(str(tmp_path / "**" / "*.parquet")).paths) == 2
+
+
+def test_secrets_in_urls_are_not_shown() -> None:
+    with pytest.raises((SourceError, SpecError, OSError)) as caught:
+        open_source("nosuchscheme://KEYID:SECRETKEY@bucket/x.parquet")
+    assert "SECRETKEY" not in str(caught.value)

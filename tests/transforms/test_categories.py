@@ -16,14 +16,13 @@ from forebay.transforms.fit import UNSEEN
 from forebay.transforms.target_encode import fold
 from forebay.transforms.transform import Rows
 
-RNG = np.random.default_rng(8)
 HASHES_OF_TEXT = [154396, 966300, 766129, 73559]
 HASHES_OF_NUMBERS = [1, 354594, 740613, 77332]
 
 
 @pytest.mark.parametrize("fragment", [1, 13, 10_000])
-def test_ids_are_those_of_scikit_learn_up_to_their_order(fragment):
-    x = RNG.choice(["a", "bb", "", "ccc", "dd"], 500, p=[0.4, 0.3, 0.15, 0.1, 0.05])
+def test_ids_are_those_of_scikit_learn_up_to_their_order(fragment, rng):
+    x = rng.choice(["a", "bb", "", "ccc", "dd"], 500, p=[0.4, 0.3, 0.15, 0.1, 0.05])
     got = fit_apply(T.Categorize(["x"]), batch_of(x=x), fragment)["x"].to_numpy()
     want = sk.OrdinalEncoder(categories=[list(pd.Series(x).value_counts().index)]).fit_transform(x[:, None])[:, 0]
     assert np.array_equal(got, want.astype(np.int64) + 2)
@@ -65,8 +64,8 @@ def test_equal_texts_have_equal_hashes_wherever_they_stand(texts):
         assert alone == [got[at]]
 
 
-def test_one_hot_equals_scikit_learns():
-    x = RNG.choice(["b", "a", "d", "c"], 300)
+def test_one_hot_equals_scikit_learns(rng):
+    x = rng.choice(["b", "a", "d", "c"], 300)
     got = fit_apply(T.OneHot("x", 6), batch_of(x=x))["x"].to_numpy_ndarray()
     assert got.dtype == np.float32 and not got[:, 4:].any()
     np.testing.assert_array_equal(got[:, :4], sk.OneHotEncoder(sparse_output=False).fit_transform(x[:, None]))
@@ -84,8 +83,9 @@ def test_one_hot_of_unknown_null_and_too_many():
 
 
 def table(n=2000):
-    x = RNG.choice(["a", "b", "c"], n)
-    return pa.RecordBatch.from_pydict({"x": pa.array(x), "y": pa.array(RNG.normal(size=n) + (x == "a") * 2.0)})
+    rng = np.random.default_rng(8)
+    x = rng.choice(["a", "b", "c"], n)
+    return pa.RecordBatch.from_pydict({"x": pa.array(x), "y": pa.array(rng.normal(size=n) + (x == "a") * 2.0)})
 
 
 def test_target_encoding_of_new_rows_equals_scikit_learns():
@@ -145,9 +145,9 @@ def test_modulo_of_integers_is_numpys(kind, data):
     assert got.dtype == kind
 
 
-def test_modulo_of_large_and_small_integers_is_exact():
+def test_modulo_of_large_and_small_integers_is_exact(rng):
     for reach in (2**50, 2**51, 2**62):
-        x = np.concatenate([RNG.integers(-reach, reach, 5000), [reach - 1, -reach, 0, 1, -1]])
+        x = np.concatenate([rng.integers(-reach, reach, 5000), [reach - 1, -reach, 0, 1, -1]])
         for divisor in (1, 2, 3, 10**5, 2**31 - 1, 2**40 + 1, reach - 1):
             got = apply(T.Modulo(["x"], divisor), batch_of(x=x))["x"].to_numpy()
             np.testing.assert_array_equal(got, x % divisor)
@@ -161,8 +161,8 @@ def test_a_divisor_beyond_the_type_is_refused():
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_rows_are_normalized_as_scikit_learn_does(norm):
-    x = RNG.normal(size=(200, 3))
+def test_rows_are_normalized_as_scikit_learn_does(norm, rng):
+    x = rng.normal(size=(200, 3))
     x[7] = 0
     got = apply(T.NormalizeRows(["a", "b", "c"], norm=norm), batch_of(a=x[:, 0], b=x[:, 1], c=x[:, 2]))
     want = sk.Normalizer(norm).fit_transform(x)

@@ -13,11 +13,9 @@ from support.learning import apply, batch_of, fit_apply, ids, learn
 from forebay import transforms as T
 from forebay.formats.errors import BadRows, SchemaError, SpecError
 
-RNG = np.random.default_rng(7)
-
 
 def holed(x, share=0.3) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict({"x": pa.array(x, mask=RNG.random(len(x)) < share)})
+    return pa.RecordBatch.from_pydict({"x": pa.array(x, mask=np.random.default_rng(7).random(len(x)) < share)})
 
 
 def frame(batch) -> pd.Series:
@@ -28,8 +26,8 @@ def frame(batch) -> pd.Series:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_fill_null_by_constant_mean_and_median_equals_pandas(kind):
-    batch = holed(RNG.normal(size=3000).astype(kind))
+def test_fill_null_by_constant_mean_and_median_equals_pandas(kind, rng):
+    batch = holed(rng.normal(size=3000).astype(kind))
     x = frame(batch)
     for one, value in [
         (T.FillNull(["x"], value=-1.5), -1.5),
@@ -74,10 +72,10 @@ def test_fill_null_refuses_values_that_do_not_fit():
 
 
 @pytest.mark.parametrize("fragment", [7, 100, 10_000])
-def test_fill_forward_equals_pandas_within_a_key_on_any_split(fragment):
+def test_fill_forward_equals_pandas_within_a_key_on_any_split(fragment, rng):
     n = 1500
     batch = pa.RecordBatch.from_pydict(
-        {"x": pa.array(RNG.normal(size=n), mask=RNG.random(n) < 0.7), "k": pa.array(RNG.integers(0, 9, n))}
+        {"x": pa.array(rng.normal(size=n), mask=rng.random(n) < 0.7), "k": pa.array(rng.integers(0, 9, n))}
     )
     table = batch.to_pandas()
     one = T.FillForward(["x"], by=["k"])
@@ -85,7 +83,7 @@ def test_fill_forward_equals_pandas_within_a_key_on_any_split(fragment):
         fit_apply(one, batch, fragment)["x"].to_numpy(zero_copy_only=False), table.groupby("k")["x"].ffill()
     )
     state = learn(T.FillForward(["x"]), batch, fragment)
-    index = RNG.permutation(n)[:200]  # any batch of the same rows gets the same fills
+    index = rng.permutation(n)[:200]  # any batch of the same rows gets the same fills
     part = apply(T.FillForward(["x"]), batch.take(pa.array(index)), state, ids(0).__class__(index.astype(np.uint64)))
     np.testing.assert_array_equal(part["x"].to_numpy(zero_copy_only=False), table["x"].ffill()[index])
 
@@ -94,8 +92,8 @@ def test_fill_forward_equals_pandas_within_a_key_on_any_split(fragment):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.int16])
-def test_clip_outliers_equals_numpy(kind):
-    x = (RNG.normal(size=3000) * 50).astype(kind)
+def test_clip_outliers_equals_numpy(kind, rng):
+    x = (rng.normal(size=3000) * 50).astype(kind)
     wide = x.astype(np.float64)
     low, high = np.quantile(wide, [0.01, 0.99])
     first, third = np.quantile(wide, [0.25, 0.75])
@@ -158,10 +156,10 @@ def test_drop_nulls_equals_pandas():
 
 @pytest.mark.parametrize("fragment", [3, 50, 10_000])
 @pytest.mark.parametrize("columns", [None, ["x"], ["x", "y"]])
-def test_drop_duplicates_keeps_the_first_as_polars_does_on_any_split(fragment, columns):
+def test_drop_duplicates_keeps_the_first_as_polars_does_on_any_split(fragment, columns, rng):
     n = 900
-    x = pa.array(RNG.choice([1.0, 2.5, np.nan, -0.0, 7.0], n), mask=RNG.random(n) < 0.1)
-    batch = pa.RecordBatch.from_pydict({"x": x, "y": pa.array(RNG.choice(["a", "b", ""], n))})
+    x = pa.array(rng.choice([1.0, 2.5, np.nan, -0.0, 7.0], n), mask=rng.random(n) < 0.1)
+    batch = pa.RecordBatch.from_pydict({"x": x, "y": pa.array(rng.choice(["a", "b", ""], n))})
     got = fit_apply(T.DropDuplicates(columns), batch, fragment)
     want = pl.from_arrow(pa.Table.from_batches([batch])).unique(subset=columns, keep="first", maintain_order=True)
     assert pl.from_arrow(pa.Table.from_batches([got])).equals(want, null_equal=True)
@@ -226,8 +224,8 @@ def test_integers_are_clipped_or_refused(before, after):
         assert apply(T.Cast(["x"], NAMES[after]), batch_of(x=x))["x"].to_pylist() == x.tolist()
 
 
-def test_casts_to_float_equal_numpys():
-    for x in (RNG.integers(-(2**62), 2**62, 500), np.array([1e300, -1e300, 0.1, np.nan, np.inf])):
+def test_casts_to_float_equal_numpys(rng):
+    for x in (rng.integers(-(2**62), 2**62, 500), np.array([1e300, -1e300, 0.1, np.nan, np.inf])):
         with np.errstate(over="ignore"):
             want = x.astype(np.float32)
         np.testing.assert_array_equal(apply(T.Cast(["x"], "float32"), batch_of(x=x))["x"].to_numpy(), want)

@@ -14,23 +14,24 @@ from forebay.transforms import catalog
 from forebay.transforms.fit import load, save_state
 from forebay.transforms.transform import Accumulator, Fitted, Transform
 
-RNG = np.random.default_rng(12)
 N = 2500
 
 
 def table() -> pa.RecordBatch:
-    def holed(values, type=None):
-        return pa.array(values, type, mask=RNG.random(N) < 0.15)
+    rng = np.random.default_rng(12)
 
-    tokens = pa.FixedSizeListArray.from_arrays(pa.array(RNG.integers(0, 99, N * 9).astype(np.uint16)), 9)
+    def holed(values, type=None):
+        return pa.array(values, type, mask=rng.random(N) < 0.15)
+
+    tokens = pa.FixedSizeListArray.from_arrays(pa.array(rng.integers(0, 99, N * 9).astype(np.uint16)), 9)
     return pa.RecordBatch.from_pydict(
         {
-            "x": holed(RNG.normal(size=N).astype(np.float32)),
-            "y": pa.array(RNG.gamma(2, 2, N)),
-            "i": holed(RNG.integers(-50, 50, N)),
-            "k": pa.array(RNG.integers(0, 7, N)),
-            "s": holed(RNG.choice(["a", " b", "", "é"], N)),
-            "t": pa.array(RNG.integers(0, 2**31, N), pa.timestamp("s")),
+            "x": holed(rng.normal(size=N).astype(np.float32)),
+            "y": pa.array(rng.gamma(2, 2, N)),
+            "i": holed(rng.integers(-50, 50, N)),
+            "k": pa.array(rng.integers(0, 7, N)),
+            "s": holed(rng.choice(["a", " b", "", "é"], N)),
+            "t": pa.array(rng.integers(0, 2**31, N), pa.timestamp("s")),
             "tokens": tokens,
         }
     )
@@ -146,8 +147,8 @@ def test_nothing_to_learn_from_is_no_accident(one):
     assert isinstance(one.accumulator(schema).finish(), dict)
 
 
-def test_saved_transforms_serve_without_the_engine(tmp_path):
-    batch = batch_of(x=RNG.normal(size=500), s=RNG.choice(["a", "b"], 500))
+def test_saved_transforms_serve_without_the_engine(tmp_path, rng):
+    batch = batch_of(x=rng.normal(size=500), s=rng.choice(["a", "b"], 500))
     chain = [T.Standardize(["x"]), T.Categorize(["s"]), T.GaussianNoise(["x"], 1.0), T.DropDuplicates(["s"])]
     states = [learn(chain[0], batch), learn(chain[1], batch), None, learn(chain[3], batch)]
     save_state(chain, states, batch.schema, str(tmp_path))

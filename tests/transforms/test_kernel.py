@@ -13,10 +13,13 @@ from forebay.transforms.fuse_columns import fuse
 from forebay.transforms.kernel import Kernel, kernel
 from forebay.transforms.stage import SlotStage
 
-RNG = np.random.default_rng(11)
-BATCH = pa.RecordBatch.from_pydict(
-    {"x": pa.array(RNG.normal(size=3000)), "y": pa.array(RNG.integers(0, 9, 3000)), "z": pa.array(np.arange(3000))}
-)
+
+def table() -> pa.RecordBatch:
+    rng = np.random.default_rng(11)
+    return pa.RecordBatch.from_pydict({"x": rng.normal(size=3000), "y": rng.integers(0, 9, 3000), "z": np.arange(3000)})
+
+
+BATCH = table()
 
 
 def test_a_kernel_writes_its_outputs_and_leaves_the_rest():
@@ -33,7 +36,7 @@ def test_a_kernel_is_found_again_by_its_name():
     assert apply(again, BATCH).equals(apply(ratio, BATCH))
 
 
-def test_a_kernel_and_its_neighbours_are_one_stage_that_writes_into_the_batch():
+def test_a_kernel_and_its_neighbours_are_one_stage_that_writes_into_the_batch(rng):
     chain = [T.Modulo(["y"], 5), ratio, T.ClipOutliers(["ratio"], bounds=(-1, 1)), T.Log1p(["z"])]
     stage = fuse(chain, BATCH.schema, [None] * 4, range(4))
     assert isinstance(stage, SlotStage) and stage.label == "Modulo+Kernel(ratio)+ClipOutliers+Log1p"
@@ -42,7 +45,7 @@ def test_a_kernel_and_its_neighbours_are_one_stage_that_writes_into_the_batch():
     for at, one in enumerate(chain):
         by_hand = apply(one, by_hand, op=at)
     assert whole.equals(by_hand)
-    take = RNG.integers(0, 3000, 100)
+    take = rng.integers(0, 3000, 100)
     out = {name: np.zeros(100, spec.dtype) for name, spec in stage.tensors().items()}
     stage.run_into(BATCH, ids(100), take, out)
     assert set(out) == {"x", "y", "z", "ratio"}

@@ -9,14 +9,16 @@ from forebay import transforms as T
 from forebay.formats.errors import SchemaError, SpecError
 from forebay.transforms.transform import Rows
 
-RNG = np.random.default_rng(10)
 N = 5000
-BATCH = pa.RecordBatch.from_pydict(
-    {
-        "x": pa.array(RNG.normal(size=N).astype(np.float32), mask=RNG.random(N) < 0.1),
-        "y": pa.array(RNG.normal(size=N) * 10),
-    }
-)
+
+
+def table() -> pa.RecordBatch:
+    rng = np.random.default_rng(10)
+    x = pa.array(rng.normal(size=N).astype(np.float32), mask=rng.random(N) < 0.1)
+    return pa.RecordBatch.from_pydict({"x": x, "y": pa.array(rng.normal(size=N) * 10)})
+
+
+BATCH = table()
 ALL = [T.GaussianNoise(["x", "y"], 0.5), T.MaskFeatures(["x", "y"], 0.3), T.SwapNoise(["x", "y"], 0.2)]
 
 
@@ -25,10 +27,10 @@ def state_of(one):
 
 
 @pytest.mark.parametrize("one", ALL)
-def test_a_sample_gets_the_same_noise_in_any_batch_and_another_in_the_next_epoch(one):
+def test_a_sample_gets_the_same_noise_in_any_batch_and_another_in_the_next_epoch(one, rng):
     state = state_of(one)
     whole = apply(one, BATCH, state, ids(N, seed=1), op=2)
-    index = RNG.permutation(N)[:200]
+    index = rng.permutation(N)[:200]
     part = apply(one, BATCH.take(pa.array(index)), state, Rows(index.astype(np.uint64), 1), op=2)
     assert part.equals(whole.take(pa.array(index)))
     assert not apply(one, BATCH, state, ids(N, seed=1, epoch=1), op=2).equals(whole)

@@ -9,12 +9,11 @@ from support.learning import apply, batch_of, fit_apply, learn
 from forebay import transforms as T
 from forebay.formats.errors import SchemaError, SpecError, UnknownNameError
 
-RNG = np.random.default_rng(5)
 DATA = {
-    "normal": RNG.normal(3, 2, 4000),
-    "skewed": RNG.gamma(1.5, 4, 4000),
-    "far": RNG.normal(1e6, 1.0, 4000),
-    "small": RNG.normal(0, 1e-6, 4000),
+    "normal": np.random.default_rng(5).normal(3, 2, 4000),
+    "skewed": np.random.default_rng(6).gamma(1.5, 4, 4000),
+    "far": np.random.default_rng(7).normal(1e6, 1.0, 4000),
+    "small": np.random.default_rng(8).normal(0, 1e-6, 4000),
 }
 PAIRS = [
     (T.Standardize, {}, sk.StandardScaler()),
@@ -37,8 +36,8 @@ def test_equals_scikit_learn(made, settings, reference, kind, name):
 
 
 @pytest.mark.parametrize(("made", "settings", "reference"), PAIRS)
-def test_integers_become_float32_as_scikit_learn_makes_doubles(made, settings, reference):
-    x = RNG.integers(-(10**6), 10**6, 3000)
+def test_integers_become_float32_as_scikit_learn_makes_doubles(made, settings, reference, rng):
+    x = rng.integers(-(10**6), 10**6, 3000)
     got = fit_apply(made(["x"], **settings), batch_of(x=x))["x"].to_numpy()
     want = reference.fit_transform(x.astype(np.float64)[:, None])[:, 0]
     assert got.dtype == np.float32
@@ -54,8 +53,8 @@ def test_a_constant_column_is_scaled_by_one(made, settings, reference, constant)
 
 
 @pytest.mark.parametrize(("made", "settings", "reference"), PAIRS)
-def test_null_and_nan_do_not_count_and_stay(made, settings, reference):
-    x = RNG.normal(size=2000).astype(np.float32)
+def test_null_and_nan_do_not_count_and_stay(made, settings, reference, rng):
+    x = rng.normal(size=2000).astype(np.float32)
     x[::7] = np.nan
     null = np.arange(2000) % 5 == 0
     got = fit_apply(made(["x"], **settings), pa.RecordBatch.from_pydict({"x": pa.array(x, mask=null)}))["x"]

@@ -11,12 +11,11 @@ from forebay.transforms.fuse_tokens import fuse
 from forebay.transforms.stage import SlotStage
 from forebay.transforms.transform import Rows
 
-RNG = np.random.default_rng(9)
 KINDS = ["uint8", "uint16", "int16", "int32", "uint32", "int64"]
 
 
 def rows_of(length, n, kind="uint16", high=100):
-    values = pa.array(RNG.integers(0, high, n * length), kind)
+    values = pa.array(np.random.default_rng(9).integers(0, high, n * length), kind)
     return pa.RecordBatch.from_arrays([pa.FixedSizeListArray.from_arrays(values, length)], ["tokens"])
 
 
@@ -35,11 +34,11 @@ def test_inputs_and_labels_are_the_row_without_its_last_and_first_token(kind, st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_run_into_gathers_rows_into_strided_arrays(kind):
+def test_run_into_gathers_rows_into_strided_arrays(kind, rng):
     batch = rows_of(33, 50, kind).slice(7)
     stage = fuse([T.ShiftTokens("tokens", inputs="x", labels="y")], batch.schema, [None], [0])
     assert isinstance(stage, SlotStage) and {k: v.shape for k, v in stage.tensors().items()} == {"x": (32,), "y": (32,)}
-    take = RNG.integers(0, batch.num_rows, 12)
+    take = rng.integers(0, batch.num_rows, 12)
     both = np.full((12, 2, 40), -1)
     stage.run_into(batch, ids(12), take, {"x": both[:, 0, :32], "y": both[:, 1, 3:35]})
     want = matrix(batch)[take]
@@ -92,13 +91,13 @@ def test_masking_follows_berts_shares():
     assert drawn.min() == 0 and drawn.max() == 99
 
 
-RAGGED = pa.RecordBatch.from_pydict(
-    {
-        "tokens": pa.array(
-            [RNG.integers(0, 50, n).tolist() for n in RNG.integers(0, 60, 400)] + [None], pa.list_(pa.int32())
-        )
-    }
-)
+def ragged() -> pa.RecordBatch:
+    rng = np.random.default_rng(9)
+    rows = [rng.integers(0, 50, n).tolist() for n in rng.integers(0, 60, 400)]
+    return pa.RecordBatch.from_pydict({"tokens": pa.array([*rows, None], pa.list_(pa.int32()))})
+
+
+RAGGED = ragged()
 
 
 def test_dropping_keeps_order_and_one_token():
@@ -135,10 +134,10 @@ def test_spans_become_sentinels_and_targets_restore_the_row():
 
 
 @pytest.mark.parametrize("one", [MASK, T.DropTokens("tokens", 0.2), T.SpanCorrupt("tokens", 999)])
-def test_a_sample_is_augmented_alike_in_any_batch_and_anew_in_each_epoch(one):
+def test_a_sample_is_augmented_alike_in_any_batch_and_anew_in_each_epoch(one, rng):
     batch = rows_of(40, 300) if one is MASK else RAGGED
     whole = apply(one, batch, rows=ids(batch.num_rows, seed=5), op=3)
-    index = RNG.permutation(batch.num_rows)[:50]
+    index = rng.permutation(batch.num_rows)[:50]
     part = apply(one, batch.take(pa.array(index)), rows=Rows(index.astype(np.uint64), 5), op=3)
     for name in whole.schema.names:
         assert part[name].to_pylist() == whole.take(pa.array(index))[name].to_pylist()

@@ -5,16 +5,13 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import weakref
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support import slot_users, torch_sets
+from support.arenas import bytes_held, claims_of, right, writer_of
 from support.same import same
 from torch.utils.data import DataLoader as Stock
 
@@ -22,9 +19,6 @@ import forebay as fb
 from forebay.loaders import slot_claims, slot_table
 from forebay.loaders.arena import Arena
 from forebay.loaders.leases import Leases
-from forebay.loaders.slot_claims import SlotClaims
-from forebay.loaders.slot_writer import SlotWriter
-from forebay.loaders.stacking import stack_into
 
 FORK = multiprocessing.get_context("fork")
 BIG = (3, 64, 64)
@@ -36,35 +30,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def arena():
-    made = Arena.create(6, 1 << 20)
-    assert made is not None
-    yield made
-    made.close()
-
-
-def claims_of(arena: Arena, worker: int = 0, **options: Any) -> SlotClaims:
-    return SlotClaims(arena, worker, **{"workers": 2, "limit": 1 << 22, **options})
-
-
-def writer_of(arena: Arena, **options: Any) -> SlotWriter:
-    return SlotWriter(arena, claims_of(arena, **options))
-
-
 def run(target: Any, *args: Any) -> Any:
     process = FORK.Process(target=target, args=args)
     process.start()
     return process
-
-
-def bytes_held(arena: Arena) -> int:
-    return os.fstat(arena.fd).st_blocks * 512
-
-
-def right(batch: Any, rows: list[int]) -> bool:
-    images, labels = batch
-    return labels.tolist() == rows and all((image == row).all() for image, row in zip(images, rows, strict=True))
 
 
 def test_no_slot_is_ever_with_two_workers() -> None:
@@ -186,25 +155,6 @@ def test_a_loop_needs_few_slots() -> None:
     assert sum(one > 0 for one in table.capacity) <= 2 * 2 + 2
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_trainer_has_mapped_only_the_batch_that_it_reads(method: str) -> None:
-    rows, shape = 4 * 12, (3, 512, 512)
-    loader = fb.DataLoader(torch_sets.Images(rows, shape), 4, num_workers=1, multiprocessing_context=method)
-    before = shared_kb()
-    for at, batch in enumerate(loader):
-        assert right(batch, list(range(4 * at, 4 * at + 4)))
-        nbytes = batch[0].nbytes
-        time.sleep(0.05)
-        assert shared_kb() - before < 2 * nbytes / 1024
-    del batch
-    assert shared_kb() - before < nbytes / 1024
-
-
-def shared_kb() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss_Shmem:"))
-
-
 def test_without_locks_each_worker_keeps_to_slots_of_its_own(monkeypatch: pytest.MonkeyPatch, arena: Arena) -> None:
     def none(*_: Any) -> None:
         raise OSError(37, "No locks available")
@@ -229,57 +179,6 @@ def test_a_machine_without_memory_sends_batches_torchs_way(monkeypatch: pytest.M
     assert same(list(loader), list(Stock(torch_sets.Images(64, BIG), 8, num_workers=2)))
 
 
-ROWS = torch.arange(600 * 300, dtype=torch.float32).view(600, 300)
-STACKED = {
-    "small": [*ROWS],
-    "large": [*torch.rand(5, 40_000)],
-    "turned": [one.t() for one in torch.rand(5, 200, 201)],
-    "expanded": [torch.rand(1).expand(20_000) for _ in range(7)],
-    "half": [*torch.rand(5, 90_000).to(torch.bfloat16)],
-    "mixed": [torch.rand(40_000), torch.rand(40_000).half(), torch.arange(40_000)],
-    "conjugated": [one.conj() for one in torch.rand(3, 20_000, dtype=torch.complex64)],
-    "negative": [one.conj().imag for one in torch.rand(3, 40_000, dtype=torch.complex64)],
-    "many": [*torch.rand(1300, 20)],
-}
-
-
-@pytest.mark.parametrize("mapped", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("name", STACKED)
-def test_a_batch_is_stacked_as_torch_stacks_it(name: str, mapped: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = STACKED[name]
-    arena = Arena.create(2, 1 << 22)
-    assert arena is not None
-    writer = writer_of(arena)
-    monkeypatch.setattr(SlotWriter, "mapped_bytes", lambda _, memory: int(len(memory) * mapped))
-    memory = writer.allocate(len(batch) * batch[0].nbytes)
-    assert memory is not None
-    made = torch.frombuffer(memory, dtype=batch[0].dtype).view(len(batch), *batch[0].shape)
-    assert stack_into(writer, memory, made, batch)
-    assert torch.equal(made, torch.stack(batch).to(batch[0].dtype))
-    arena.close()
-
-
-@pytest.mark.parametrize("odd", [1, 400, 1299])
-def test_samples_of_another_shape_are_refused_wherever_they_are(odd: int, arena: Arena) -> None:
-    batch = [*torch.rand(1300, 100)]
-    batch[odd] = torch.rand(101)
-    writer = writer_of(arena)
-    memory = writer.allocate(1300 * 400)
-    assert memory is not None
-    with pytest.raises(RuntimeError, match="stack expects each tensor to be equal size"):
-        stack_into(writer, memory, torch.frombuffer(memory, dtype=torch.float32).view(1300, 100), batch)
-
-
-def test_more_pieces_than_the_system_takes_at_once_are_written(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = [number.to_bytes(2, "little") for number in range(2500)]
-    assert arena.write(arena.offset(1), pieces) == 5000
-    assert arena.export(arena.offset(1), 5000).raw == b"".join(pieces)
-    real = os.pwritev
-    monkeypatch.setattr(os, "pwritev", lambda fd, parts, offset: real(fd, [b"".join(parts)[:7]], offset))
-    assert arena.write(arena.offset(2), pieces) == 5000
-    assert arena.export(arena.offset(2), 5000).raw == b"".join(pieces)
-
-
 def test_kills_at_any_moment_lose_no_batch_and_no_slot(caplog: pytest.LogCaptureFixture) -> None:
     chance = random.Random(0)
     loader = fb.DataLoader(
@@ -299,36 +198,3 @@ def test_kills_at_any_moment_lose_no_batch_and_no_slot(caplog: pytest.LogCapture
     list(loader)
     gc.collect()
     assert all(table.is_free(slot) for slot in range(table.slots))
-
-
-def test_tasks_that_the_pipe_does_not_hold_keep_their_order() -> None:
-    rows, batch = 160_000, 4_000  # of 12 KB as a task: a pipe holds five
-    loader = fb.DataLoader(range(rows), batch, num_workers=2, prefetch_factor=20)
-    assert torch.cat(list(loader)).tolist() == list(range(rows))
-    iterator = iter(loader)
-    assert any(one._writer is not None and one._writer._thread is not None for one in iterator._context.tasks)
-    next(iterator)
-    workers = iterator._workers
-    del iterator
-    gc.collect()
-    assert not any(one.is_alive() for one in workers)
-
-
-@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_worker_that_is_woken_takes_no_cpu_from_the_trainer(method: str) -> None:
-    loader = fb.DataLoader(
-        [0], num_workers=1, collate_fn=slot_users.policy_of, multiprocessing_context=method, persistent_workers=True
-    )
-    assert list(loader) == [os.SCHED_BATCH] and os.sched_getscheduler(0) == os.SCHED_OTHER
-
-
-def test_torch_data_sets_import_neither_numba_nor_arrow_nor_polars() -> None:
-    program = (
-        "import sys, torch, torch.utils.data\n"
-        "from forebay import DataLoader\n"
-        "list(DataLoader(torch.arange(1000), 100)), list(DataLoader(torch.arange(1000), 100, num_workers=1))\n"
-        "print([one for one in ('numba', 'pyarrow', 'polars', 'pandas', 'scipy', 'yaml') if one in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert found.stdout.strip() == "[]", found.stderr
