@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 the data or the output is not right (verify found faults, 
 setting is wrong; 3 the input cannot be found or read; 130 stopped by Ctrl-C.
 """
 
-import os
 import sys
 from typing import Any
 
@@ -51,14 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; the exit code."""
     try:
         found = app(args=arguments, prog_name="forebay", standalone_mode=False)
-        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _stopped()
     except typer.Exit as stop:
         return stop.exit_code
-    except BrokenPipeError:  # who read has what he wants: `forebay inspect data | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except _Usage as error:
         _wrong_command(error)
         return 2

@@ -157,12 +157,6 @@ def test_without_a_verb_the_verbs_are_shown(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith("forebay ")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    command = f"{sys.executable} -c 'from forebay.cli.main import main; main()' --version"
-    done = subprocess.run(["bash", "-c", f"{command} | true; exit $PIPESTATUS"], capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
 def test_too_many_bad_rows_fail_with_the_reason(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "t.jsonl").write_text('{"a": 1}\nnope\n')
     (place / "recipe.yaml").write_text("steps: []")
