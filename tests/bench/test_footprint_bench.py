@@ -42,4 +42,6 @@ def test_a_loader_on_warm_kernels_imports_nothing_large_that_it_does_not_use(tmp
         command = [sys.executable, "-c", code.format(run=run, data=str(tmp_path), unwanted=unwanted)]
         for _ in range(2):  # the first may have to compile
             done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+            if done.stdout.splitlines()[-1] == "[]":
+                break
         assert done.stdout.splitlines()[-1] == "[]"

@@ -26,15 +26,21 @@ def test_the_grid_leaves_out_only_what_does_not_fit() -> None:
     assert found == {(a, b) for a in GRID_BYTES for b in GRID_BATCHES if a * b <= LARGEST_BATCH}
 
 
-def test_batches_of_every_kind_are_measured() -> None:
-    rows = main(["kinds", "--quick"])
-    assert [one["name"] for one in rows] == ["kinds, tensors", "kinds, text", "kinds, lists", "kinds, start"]
+@pytest.mark.parametrize("only", ["lists", pytest.param("", marks=pytest.mark.slow)])
+def test_batches_of_every_kind_are_measured(only: str) -> None:
+    kinds = [one.name for one in SETS["kinds"](True)]
+    assert kinds == ["kinds, tensors", "kinds, text", "kinds, lists", "kinds, start"]
+    rows = main(["kinds", "--quick", "--only", only])
+    assert [one["name"] for one in rows] == [one for one in kinds if only in one]
     assert all(one["times_per_cpu_s"][0] > 0 for one in rows)
 
 
-def test_time_to_the_first_batch_is_measured_without_and_with_workers(capsys) -> None:
-    rows = main(["first", "--quick"])
-    assert [one["name"] for one in rows] == ["first, 0 workers", "first, 1 fork", "first, 2 fork"]
+@pytest.mark.parametrize("only", ["1 fork", pytest.param("", marks=pytest.mark.slow)])
+def test_time_to_the_first_batch_is_measured_without_and_with_workers(only: str, capsys) -> None:
+    names = [one.name for one in SETS["first"](True)]
+    assert names == ["first, 0 workers", "first, 1 fork", "first, 2 fork"]
+    rows = main(["first", "--quick", "--only", only])
+    assert [one["name"] for one in rows] == [one for one in names if only in one]
     assert all(one[f"{loader}_first_batch_s"] > 0 for one in rows for loader in ("torch", "forebay"))
     assert "first batch no later: " in capsys.readouterr().out
     spawned = [one.name for one in SETS["first"](False) if one.method == "spawn"]

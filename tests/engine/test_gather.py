@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.engine.gather import Gatherer, copy_rows
@@ -94,6 +94,7 @@ def array(name: str, rows: int, *, nulls: bool, seed: int) -> pa.Array:
     sizes=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9), st.booleans()), min_size=1, max_size=20),
     wanted=st.lists(st.integers(0, 10**6), max_size=40),
 )
+@settings(max_examples=40)
 def test_rows_equal_those_that_arrow_takes(name: str, sizes: list[tuple[int, int, bool]], wanted: list[int]) -> None:
     batches = []
     for seed, (rows, cut, nulls) in enumerate(sizes):  # slices begin in the middle of bytes and of bitmaps

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-LOADED = "import forebay.transforms.kernels.tokens, forebay.transforms.kernels.pack"
+LOADED = "from forebay.transforms import kernels; kernels._PATIENCE = 0.1; import forebay.transforms.kernels.permute"
 
 
 def first_use(cache: Path, code: str = LOADED) -> str:

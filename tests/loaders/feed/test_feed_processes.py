@@ -103,7 +103,7 @@ def test_a_broken_contract_is_said_as_in_threads(ds: fb.Dataset) -> None:
 
 
 def test_a_killed_process_is_an_error_not_a_hang(ds: fb.Dataset) -> None:
-    dying = loader(ds.map_batches(user_functions.dies, version="1"), python_processes=2)
+    dying = loader(ds.map_batches(user_functions.dies, version="1"), python_processes=1)
     with pytest.raises(WorkerError, match=r"Python process \d+ ended by signal 9 while it ran .* rows from .*part-0"):
         list(dying)
     with pytest.raises(WorkerError, match="ended by signal 9"):
