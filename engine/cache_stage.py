@@ -97,10 +97,15 @@ class CachedSource:
         first = next((at for at, count in enumerate(rows) if count), None)
         if first is None:
             return True
-        guess = bytes_of_a_row(self.original, self.plan, first) * sum(rows)
-        if 0 < guess * _PLENTY <= self.options.limit_bytes:  # then no thread has to wait for the first unit
+        limit, all_rows = self.options.limit_bytes, sum(rows)
+        # a unit that is there tells sooner than rows that are computed, and what it tells is the same as when it was not there
+        held = None if self.options.compression else self.cache.bytes_held(self.keys[first])
+        if held is not None and held / rows[first] * all_rows * _SPARE <= limit:
             return True
-        return self.unit(first).nbytes / rows[first] * sum(rows) * _SPARE <= self.options.limit_bytes
+        guess = bytes_of_a_row(self.original, self.plan, first) * all_rows
+        if 0 < guess * _PLENTY <= limit:  # then no thread has to wait for the first unit
+            return True
+        return held is None and self.unit(first).nbytes / rows[first] * all_rows * _SPARE <= limit
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """The units of one file, mapped; the first call computes what is missing of all files, in all threads. Of wide rows

@@ -93,6 +93,11 @@ class Cache:
         """Whether a unit is there, or on its way; its bytes are not looked at."""
         return self._behind.coming(key) is not None or os.path.exists(self.files.unit(key))
 
+    def bytes_held(self, key: str) -> int | None:
+        """Length of what a unit holds, which is not looked at; None where there is none."""
+        unit = self._opener.open(key, lambda unit: True)
+        return None if unit is None else unit.info.nbytes
+
     def busy(self, key: str) -> bool:
         """Whether another process computes or publishes the unit at this moment."""
         return not self.contains(key) and held_elsewhere(self.files.computing(key))

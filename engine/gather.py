@@ -18,6 +18,7 @@ kernel = kernels("gather")
 _AT_FIRST = 16
 _C_LIBRARY = pa.system_memory_pool()
 _SMALL = 1 << 20
+_NONE: dict[str, NDArray[Any]] = {}
 
 _Validity = tuple[pa.Buffer | None, int]
 """A bitmap (None: nothing is null) and the number of nulls."""
@@ -85,7 +86,7 @@ class Gatherer:
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=self.schema.metadata))
 
     def located(self, column: str, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> ColumnRows | None:
-        """Where rows lie; None where they vary in length, may be null, or are not plain memory.
+        """Where rows lie; None where they are lists of varying length, may be null, or are not plain memory.
 
         Of a struct one column may vary in length: it is the one whose memory is told, the others come as values.
         """
@@ -100,18 +101,25 @@ class Gatherer:
         varying = [part for part in parts if self._parts[part].varies]
         if not pa.types.is_struct(self.schema.field(at).type):
             if varying:
-                return None
+                return None if memories[0].listed else self._spans(parts[0], slots, rows)
             known[column] = parts[0], memories[0].width
             return self.located(column, slots, rows)
         if len(varying) != 1:
             return None
-        part, memory = varying[0], self._parts[varying[0]]
-        where, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-        kernel.spans_into(self._table[part], memory.wide, memory.width, slots, rows, where, lengths)
+        part = varying[0]
         made = self._copied([one for one in parts if one != part], slots, rows)
         names = [one.name for one in self.schema.field(at).type]
         values = {name: numbers(made[one]) for name, one in zip(names, parts, strict=True) if one != part}
-        return ColumnRows(where, lengths, values)
+        return self._spans(part, slots, rows, values)
+
+    def _spans(
+        self, part: int, slots: NDArray[np.int64], rows: NDArray[np.int64], values: Mapping[str, NDArray[Any]] = _NONE
+    ) -> ColumnRows:
+        """Where rows of a column that varies in length lie."""
+        memory = self._parts[part]
+        where, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+        kernel.spans_into(self._table[part], memory.wide, memory.width, slots, rows, where, lengths)
+        return ColumnRows(where, lengths, values, self._told)
 
     def _add_parts(self, type: pa.DataType) -> list[int]:
         """Numbers of the plain columns that a column is made of; none if it cannot be copied by address."""

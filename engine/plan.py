@@ -44,8 +44,16 @@ class Plan:
     """Transform that makes other rows of those of a work unit, behind all others: writing applies it."""
     joined_from: pa.Schema
     """Schema of the rows before that; `schema` if there is none."""
-    fingerprint: str
-    """What the result depends on beside the source: transforms, versions, states, output schema."""
+    graph: Graph
+    """The transforms that it was made of."""
+    mixed: pa.Schema
+    """Schema behind all of them, the batch transforms, too."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the result depends on beside the source: transforms, versions, states, output schema. Found when asked for: Arrow
+        takes two megabytes to write the schema down, which a process that only loads has no use for."""
+        return fingerprint(self.graph.fingerprint(), self.mixed)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -120,7 +128,8 @@ def make_plan(
             start + len(graph.transforms),
         ),
         batch_transforms=tuple(mixers),
-        fingerprint=fingerprint(graph.fingerprint(), schemas[-1]),
+        graph=graph,
+        mixed=schemas[-1],
     )
 
 

@@ -15,7 +15,7 @@ from forebay.engine.stage import FilterStage
 from forebay.formats.errors import BadRows, DataError
 from forebay.loaders.columns_out import copy_into, tensor_spec
 from forebay.loaders.piece import Piece, Scattered
-from forebay.transforms.stage import Gathering, GatherStage, SlotStage, Stage, TensorSpec
+from forebay.transforms.stage import Gathering, GatherStage, InPlaceStage, SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
 RunStages = Callable[[Sequence[Stage], pa.RecordBatch, Rows, Callable[[int], str]], pa.RecordBatch]
@@ -52,6 +52,7 @@ class StageWriter:
         self._rest = frozenset(one.name for one in plan.schema) - self._written
         """Columns that the last stage leaves as they are."""
         self.gathers = not self.first and isinstance(self._last, GatherStage) and self._last.by_address
+        self._in_place = not self.first and isinstance(self._last, InPlaceStage) and self._last.in_place
 
     def write(self, piece: Piece, rows: Rows, out: Mapping[str, NDArray[Any]]) -> pa.RecordBatch | None:
         """Run the stages over a piece.
@@ -82,13 +83,13 @@ class StageWriter:
         return self._left(batch, out)
 
     def gathering(self, piece: Piece, rows: Rows) -> "Gathered | None":
-        """What writes a piece's rows from where they lie, in any parts; None where they have to be read as a whole.
+        """What writes a piece's rows from where they lie, in any parts where the stage `gathers`; None where they have to be read as a whole.
 
         Raises:
             DataError: as `write`.
         """
         found = piece.found
-        if not (self.gathers and isinstance(found, Scattered)):
+        if not ((self.gathers or self._in_place) and isinstance(found, Scattered)):
             return None
         where = {name: found.gatherer.located(name, found.slots, found.rows) for name in self._last.reads}
         if not all(one is not None for one in where.values()):

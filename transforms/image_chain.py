@@ -97,7 +97,9 @@ class Chain:
         return PlanarImages(column, take, form_of(self.before, by=self.label))
 
     def at(self, found: ColumnRows) -> Images:
-        """The images at given addresses; only where nothing is to be decoded."""
+        """The images at given addresses."""
+        if self.decode is not None:
+            return EncodedImages.at(found, self.decode)
         return PlanarImages.at(found, form_of(self.before, by=self.label))
 
     def placements(self, sizes: NDArray[np.int64], rows: Rows) -> list[Placement]:

@@ -1,5 +1,7 @@
 """A column of encoded images: their sizes from the headers, and their pixels one by one."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -9,7 +11,8 @@ from forebay.transforms.compiled import kernels
 from forebay.transforms.image_decode import DecodeImage
 from forebay.transforms.image_jpeg import UndecodableError, decode_jpeg
 from forebay.transforms.image_pillow import decode_pillow, size_of
-from forebay.transforms.image_pixels import Pixels
+from forebay.transforms.image_pixels import Pixels, memory_of
+from forebay.transforms.stage import ColumnRows
 
 header = kernels("image_headers")
 
@@ -19,12 +22,32 @@ _MOST_PIXELS = 178_956_970
 
 
 class EncodedImages:
-    """The rows `take` of a column of files. Not thread-safe: it holds the room that the next image is decoded into."""
+    """Files of images in memory. Not thread-safe: it holds the room that the next image is decoded into."""
 
     def __init__(self, column: pa.Array, take: NDArray[np.int64] | None, decode: DecodeImage) -> None:
+        """The rows `take` of a column."""
+        self._look(decode, *_spans(column, take))
+
+    @classmethod
+    def at(cls, found: ColumnRows, decode: DecodeImage) -> "EncodedImages":
+        """Files that lie anywhere in memory."""
+        made, lengths = cls.__new__(cls), found.lengths
+        assert lengths is not None
+        data, starts = memory_of(found.addresses, lengths)
+        made._look(decode, data, np.stack([starts, starts + lengths], axis=1), np.zeros(len(lengths), np.bool_))
+        made._told = found.told
+        if found.told is not None:  # a header in each of many places has mapped more than the files themselves
+            found.told(int(lengths.sum()))
+        return made
+
+    def _look(
+        self, decode: DecodeImage, data: NDArray[np.uint8], spans: NDArray[np.int64], null: NDArray[np.bool_]
+    ) -> None:
+        """Look at the headers of the files."""
         self._decode = decode
         self.channels = decode.channels
-        self._data, self._spans, null = _spans(column, take)
+        self._data, self._spans = data, spans
+        self._told: Callable[[int], None] | None = None
         n = len(self._spans)
         self._headers = np.empty((n, header.FIELDS), np.int64)
         header.jpeg_headers_into(self._data, self._spans, self._headers)
@@ -59,16 +82,17 @@ class EncodedImages:
         Raises:
             UndecodableError: it does not decode.
         """
+        file = self._file(row)
+        if self._told is not None:  # before it is read: that takes long, and the next image lies elsewhere
+            self._told(len(file))
         if not self._jpeg[row]:
-            return decode_pillow(self._file(row), channels=self.channels, orient=self._decode.orient)
+            return decode_pillow(file, channels=self.channels, orient=self._decode.orient)
         fields = self._headers[row]
         height, width = int(fields[header.HEIGHT]), int(fields[header.WIDTH])
         need = height * width * 3
         if len(self._room) < need:
             self._room = np.empty(need, np.uint8)
-        found = decode_jpeg(
-            self._file(row), fields, decode=self._decode, factor=factor, rows=rows or height, room=self._room
-        )
+        found = decode_jpeg(file, fields, decode=self._decode, factor=factor, rows=rows or height, room=self._room)
         return found.oriented(int(self._turn[row]))
 
     def _file(self, row: int) -> NDArray[np.uint8]:

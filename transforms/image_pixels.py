@@ -51,3 +51,19 @@ def interleaved(array: NDArray[np.uint8]) -> Pixels:
     """A C-contiguous (H, W, C) array."""
     height, width, channels = array.shape
     return Pixels(array.reshape(-1), 0, width * channels, channels, 1, height, width)
+
+
+class _Span:
+    """Memory from an address on, as NumPy asks for it. Only the images in it are read: between them may be nothing."""
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.__array_interface__ = {"data": (address, True), "shape": (nbytes,), "typestr": "|u1", "version": 3}
+
+
+def memory_of(
+    addresses: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Bytes that hold all of some rows, and (N,) where each begins in them."""
+    low = int(addresses.min(initial=2**62)) if len(addresses) else 0
+    nbytes = int((addresses + lengths).max(initial=low)) - low
+    return np.asarray(_Span(low, nbytes)) if nbytes else np.empty(0, np.uint8), addresses - low

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from forebay.formats.plain_numbers import numbers, valid
 from forebay.transforms.image_form import ImageForm
-from forebay.transforms.image_pixels import Pixels
+from forebay.transforms.image_pixels import Pixels, memory_of
 from forebay.transforms.stage import ColumnRows
 
 
@@ -41,9 +41,7 @@ class PlanarImages:
         else:
             made.sizes = np.broadcast_to(np.array(form.size, np.int64), (n, 2))
             lengths = np.full(n, made.channels * form.size[0] * form.size[1])
-        low = int(found.addresses.min(initial=2**62)) if n else 0
-        made.data = _memory(low, int((found.addresses + lengths).max(initial=low)) - low)
-        made.starts = found.addresses - low
+        made.data, made.starts = memory_of(found.addresses, lengths)
         made.partly = np.zeros(n, np.bool_)
         return made
 
@@ -80,14 +78,3 @@ class PlanarImages:
         """Image `row`; the rest is for sources that decode."""
         height, width = (int(one) for one in self.sizes[row])
         return Pixels(self.data, int(self.starts[row]), width, 1, height * width, height, width)
-
-
-class _Span:
-    """Memory from an address on, as NumPy asks for it. Only the images in it are read: between them may be nothing."""
-
-    def __init__(self, address: int, nbytes: int) -> None:
-        self.__array_interface__ = {"data": (address, True), "shape": (nbytes,), "typestr": "|u1", "version": 3}
-
-
-def _memory(address: int, nbytes: int) -> NDArray[np.uint8]:
-    return np.asarray(_Span(address, nbytes)) if nbytes else np.empty(0, np.uint8)

@@ -79,6 +79,12 @@ class ImageStage:
     def by_address(self) -> bool:
         return all(one.decode is None and one.after.name in self.tensors() for one in self._chains)
 
+    @property
+    def in_place(self) -> bool:
+        return any(one.decode is not None for one in self._chains) and all(
+            one.after.name in self.tensors() for one in self._chains
+        )
+
     def gathering(self, found: Mapping[str, ColumnRows], rows: Rows) -> Gathering:
         drawings = {
             one.after.name: _Drawing(one, output, one.at(found[one.before.name]), rows)

@@ -71,6 +71,8 @@ class ColumnRows:
     """(N,) bytes of each row's values; None where all rows have the same number."""
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """The other columns of a struct, (N,) each."""
+    told: Callable[[int], None] | None = None
+    """To be told how many bytes were read that are not needed again soon: they may lie in a mapped file."""
 
 
 Gathering = Callable[[Mapping[str, NDArray[Any]], int, int, int], None]
@@ -96,3 +98,15 @@ class GatherStage(Protocol):
         Raises:
             BadRows: with positions in `rows`.
         """
+
+
+@runtime_checkable
+class InPlaceStage(Protocol):
+    """A slot stage whose `gathering`, as that of a `GatherStage`, can be had, but reads from the rows itself, so that it is not to
+    be had long before they are written: files are decoded where they lie. One thread may write its rows."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it can for the columns that it was bound to."""
+
+    def gathering(self, found: Mapping[str, ColumnRows], rows: Rows) -> Gathering: ...

@@ -1,5 +1,6 @@
 """Gathered rows equal those that Arrow takes, for every type, with nulls, slices, and many record batches."""
 
+import ctypes
 import threading
 from typing import Any
 
@@ -143,21 +144,23 @@ def test_addresses_are_of_rows_of_a_fixed_width_that_are_never_null() -> None:
     gatherer = Gatherer(schema)
     gatherer.add(
         pa.record_batch(
-            {"x": [0.0, 1, 2], "t": [[0.0, 1], [2, 3], [4, 5]], "s": ["a"] * 3, "b": [True] * 3}, schema=schema
+            {"x": [0.0, 1, 2], "t": [[0.0, 1], [2, 3], [4, 5]], "s": ["a", "", "ccc"], "b": [True] * 3}, schema=schema
         ).slice(1)
     )
-    gatherer.add(pa.record_batch({"x": [9.0], "t": [[8.0, 7]], "s": ["a"], "b": [False]}, schema=schema))
+    gatherer.add(pa.record_batch({"x": [9.0], "t": [[8.0, 7]], "s": ["long"], "b": [False]}, schema=schema))
     slots, rows = np.array([1, 0, 0]), np.array([0, 1, 0])
 
     def floats(column: str, count: int) -> list[list[float]]:
-        import ctypes
-
         found = gatherer.located(column, slots, rows)
         assert found is not None
         return [list((ctypes.c_float * count).from_address(int(one))) for one in found.addresses]
 
     assert floats("x", 1) == [[9.0], [2.0], [1.0]] and floats("t", 2) == [[8.0, 7.0], [4.0, 5.0], [2.0, 3.0]]
-    assert gatherer.located("s", slots, rows) is None and gatherer.located("b", slots, rows) is None
+    assert gatherer.located("b", slots, rows) is None
+    texts = gatherer.located("s", slots, rows)
+    assert texts is not None and texts.lengths is not None
+    spans = zip(texts.addresses.tolist(), texts.lengths.tolist(), strict=True)
+    assert [ctypes.string_at(where, length) for where, length in spans] == [b"long", b"ccc", b""]
     gatherer.add(pa.record_batch({"x": [None], "t": [[0.0, 0]], "s": [""], "b": [True]}, schema=schema))
     assert gatherer.located("x", slots, rows) is None and gatherer.located("t", slots, rows) is not None
 

@@ -9,7 +9,7 @@ from forebay import transforms as T
 from forebay.engine.gather import Gatherer
 from forebay.formats.errors import BadRows, SchemaError
 from forebay.transforms.fuse_image import fuse
-from forebay.transforms.stage import ColumnRows, GatherStage, SlotStage
+from forebay.transforms.stage import ColumnRows, GatherStage, InPlaceStage, SlotStage
 from forebay.transforms.transform import Rows
 
 N = 12
@@ -136,6 +136,25 @@ def test_images_taken_by_address_equal_those_of_a_batch(sized, layout):
         out = np.empty_like(wanted)
         stage.gathering({"image": found}, picked)({"image": out}, 0, N, 0)
         assert np.array_equal(out, wanted)
+
+
+def test_files_decoded_where_they_lie_equal_those_of_a_batch():
+    batch, told = files(), []
+    gatherer = Gatherer(batch.schema, copied=told.append)
+    slots = np.array([gatherer.add(one) for one in (batch.slice(0, 5), batch.slice(5))])
+    order = np.random.default_rng(0).permutation(N)
+    found = gatherer.located("image", slots[(order >= 5).astype(int)], np.where(order >= 5, order - 5, order))
+    picked = Rows(ROWS.ids[order], ROWS.seed, ROWS.epoch)
+    stage = stage_of(CHAINS["imagenet"])
+    assert isinstance(stage, InPlaceStage) and stage.in_place
+    wanted = into(stage, batch, picked, order)
+    out = np.empty_like(wanted)
+    write = stage.gathering({"image": found}, picked)
+    for first, stop in ((0, 3), (3, N)):
+        write({"image": out}, first, stop, first)
+    assert np.array_equal(out, wanted)
+    nbytes = [len(one.as_py()) for one in batch["image"]]
+    assert told == [sum(nbytes), *(nbytes[at] for at in order)]  # once for all headers, then for each image
 
 
 def test_encoded_images_are_not_taken_by_address_and_odd_ones_are_bad():
