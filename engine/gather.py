@@ -28,11 +28,19 @@ class Gatherer:
     """Record batches of one schema, from which rows are taken by (batch, row).
 
     A struct of plain columns, as decoded images are, is taken column by column. Any number of threads may take rows while
-    one adds batches. `copied` is told how many bytes of text and the like were copied out of them.
+    one adds batches. `copied` is told how many bytes of text and the like were copied out of them; `taken` is for those who read
+    rows by address, to tell how many.
     """
 
-    def __init__(self, schema: pa.Schema, *, copied: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        copied: Callable[[int], None] | None = None,
+        taken: Callable[[int], None] | None = None,
+    ) -> None:
         self.schema, self._told = schema, copied or _unheard
+        self.taken = taken or _unheard
         self.batches: list[pa.RecordBatch] = []
         self._parts: list[ColumnMemory] = []
         """Plain columns: those of the schema, and those of its structs."""

@@ -107,7 +107,7 @@ class _Opened:
 
     def __init__(self, schema: pa.Schema, fragments: int) -> None:
         self.pages = MappedPages()
-        self.gatherer = Gatherer(schema, copied=self.pages.copied)
+        self.gatherer = Gatherer(schema, copied=self.pages.copied, taken=self.pages.taken)
         self.slots = np.full(fragments, -1, np.int64)
         """(F,) number of a fragment's record batch in the gatherer; -1 where it is not mapped."""
         self.guards: dict[int, RowGuard] = {}

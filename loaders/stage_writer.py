@@ -153,6 +153,8 @@ class Gathered:
         """Write rows `first` to `stop` to rows `to` and on of `out`, which is as for `StageWriter.write`, but for the rest."""
         try:
             self.made(out, first, stop, to)
+            if self.writer.gathers:
+                self.found.gatherer.taken(stop - first)
         except BadRows as error:
             raise self.writer.located(error, self.rows) from error
 

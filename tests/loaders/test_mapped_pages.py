@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 import forebay as fb
-from forebay.loaders.mapped_pages import MOST_BYTES, MappedPages, mapped_spans
+from forebay.loaders.mapped_pages import MOST_BYTES, SHARE, WIDE, MappedPages, mapped_spans, pages_from
 
 ROWS, EACH = 400, 40_000
 
@@ -75,3 +75,37 @@ def test_batches_that_were_unpacked_into_memory_stay_whole(tmp_path):
     pages.add(batch)
     pages.copied(MOST_BYTES)
     assert batch.column("bytes").to_pylist() == rows[:64]
+
+
+def test_the_hand_goes_round_all_spans_by_whole_pages():
+    page = mmap.PAGESIZE
+    spans = [(10 * page, 13 * page), (20 * page, 22 * page)]
+    found, hand = pages_from(spans, 0, 2 * page + 5)
+    assert found == [(10 * page, 12 * page)] and hand == 2 * page
+    found, hand = pages_from(spans, hand, 4 * page)
+    assert found == [(12 * page, 13 * page), (20 * page, 22 * page), (10 * page, 11 * page)] and hand == page
+    assert pages_from(spans, hand, 99 * page) == (
+        [(11 * page, 13 * page), (20 * page, 22 * page), (10 * page, 11 * page)],
+        page,
+    )
+    assert pages_from([], 7, page) == ([], 0)
+
+
+def test_of_wide_rows_that_are_read_where_they_lie_some_pages_are_given_back_and_of_others_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("forebay.loaders.mapped_pages.HAND_BYTES", mmap.PAGESIZE)
+    for width, given in ((WIDE, 1), (WIDE // 4, 0)):
+        path = tmp_path / f"{width}.arrow"
+        values = np.arange(64 * width, dtype=np.uint64).astype(np.uint8)
+        ids = pa.FixedSizeListArray.from_arrays(pa.array(values), width)
+        batch = pa.record_batch({"x": ids})
+        with pa.ipc.new_file(str(path), batch.schema) as sink:
+            sink.write_batch(batch)
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        pages = MappedPages()
+        pages.add(batch)
+        flat = np.frombuffer(batch["x"].values.buffers()[1], np.uint8)
+        assert flat.sum() == values.sum()
+        before = resident(path)
+        pages.taken(2 * SHARE)
+        assert (resident(path) < before) == bool(given)
+        assert np.array_equal(flat, values) and resident(path) == before
