@@ -1,16 +1,17 @@
 """Weighted mixtures: rows of several data sets in fixed proportions, exact, and without state."""
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from math import gcd, lcm
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 
 from forebay.engine.dataset import Dataset
 from forebay.engine.fingerprint import fingerprint
-from forebay.engine.mix_order import MixOrder
 from forebay.formats.errors import SchemaError, SpecError
+
+if TYPE_CHECKING:
+    from forebay.engine.mix_order import MixOrder
 
 Stop = Literal["first", "all", "never"]
 
@@ -46,9 +47,11 @@ class Mixture:
         """32 hex digits for the members, their weights and how it ends."""
         return fingerprint([one.fingerprint for one in self.datasets], list(self.weights), self.stop)
 
-    def order(self, lanes: int = 1) -> MixOrder:
+    def order(self, lanes: int = 1) -> "MixOrder":
         """Which member gives the row at a position, where members are read in so many lanes."""
         if lanes not in self._orders:
+            from forebay.engine.mix_order import MixOrder  # a loader knows this module, and most load one data set
+
             self._orders[lanes] = MixOrder(self.weights, [len(one) for one in self.datasets], lanes)
         return self._orders[lanes]
 
@@ -115,6 +118,8 @@ def mix(weights: Mapping[Dataset, float], *, stop: Stop = "first") -> Mixture:
 
 def _whole(weights: Sequence[Any]) -> list[int]:
     """The smallest whole numbers in the same proportions."""
+    from fractions import Fraction
+
     exact = []
     for one in weights:
         try:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from forebay.formats.errors import SpecError, StateError, UnknownNameError
 from forebay.formats.expand import expand
 from forebay.formats.fragment import Fragment
-from forebay.formats.manifest import Manifest, manifest_of
 from forebay.formats.reader import (
     READERS,
     Layout,
@@ -31,6 +30,8 @@ from forebay.formats.store import Store, store_for
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 
+    from forebay.formats.manifest import Manifest
+
 _FOOTERS_AT_ONCE = 16
 
 
@@ -43,7 +44,7 @@ class Source:
         manifest: what was found beside the files, or None.
     """
 
-    manifest: Manifest | None
+    manifest: "Manifest | None"
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Source:
         *,
         schema: Unify = "strict",
         options: Mapping[str, Any] | None = None,
-        prepared: tuple[str, Manifest] | None = None,
+        prepared: "tuple[str, Manifest] | None" = None,
     ) -> None:
         if schema not in ("strict", "union"):
             raise SpecError(f"schema is {schema!r}; expected 'strict' or 'union'")
@@ -209,7 +210,7 @@ def open_source(
         prepared = format in (None, "parquet", "arrow")
         # a store far away is asked for the manifest at once; a directory that has none costs a question more
         prepared = prepared and ((not store.local and not known_format(inner)) or store.is_directory(inner))
-        manifest = manifest_of(store, inner) if prepared else None
+        manifest = _manifest_of(store, inner) if prepared else None
         if manifest is not None:
             paths = [f"{inner}/{one.name}" for one in manifest.shards]
             return Source(store, paths, manifest.format, schema=schema, options=options, prepared=(inner, manifest))
@@ -234,7 +235,13 @@ def _first_format(store: Store, directory: str) -> str | None:
     return next((format for one in store.list(directory) if (format := known_format(one.path))), None)
 
 
-def _from_manifest(manifest: Manifest, paths: Sequence[str]) -> Iterator[Fragment]:
+def _manifest_of(store: Store, directory: str) -> "Manifest | None":
+    from forebay.formats.manifest import manifest_of  # single files have none
+
+    return manifest_of(store, directory)
+
+
+def _from_manifest(manifest: "Manifest", paths: Sequence[str]) -> Iterator[Fragment]:
     for shard, path in zip(manifest.shards, paths, strict=True):
         for group, rows in enumerate(shard.group_rows()):
             nbytes = shard.nbytes * rows // max(shard.rows, 1)

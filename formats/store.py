@@ -7,16 +7,17 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from forebay.formats.errors import ForebayError, SourceError, SpecError, StorageError
-from forebay.formats.remote_object import Learned
-from forebay.formats.remote_reads import RemoteReads
-from forebay.formats.retry import with_retries
+
+if TYPE_CHECKING:
+    from forebay.formats.remote_object import Learned
+    from forebay.formats.remote_reads import RemoteReads
 
 TEMPORARY = ".forebay-tmp-"
 """Prefix of names that are being written. A name that starts so is never read, and a new run sweeps it away."""
@@ -44,7 +45,7 @@ class Store:
     root: str = ""
     """What makes a path of this store a URL again ("s3://"); "" where that takes more than a prefix, or secrets."""
 
-    remote: RemoteReads | None = None
+    remote: "RemoteReads | None" = None
     """How an object store is read: ranges side by side, with retries."""
 
     def info(self, path: str) -> FileInfo:
@@ -87,9 +88,11 @@ class Store:
         remote = self.remote
         return _told(path, lambda: remote.open_ranges(path, ranges)) if remote else self.memory_map(path)
 
-    def learned(self, path: str) -> Learned:
+    def learned(self, path: str) -> "Learned":
         """Where readers keep what they found out about a remote object, for as long as it is the same; of local files nothing
         is kept."""
+        from forebay.formats.remote_object import Learned
+
         remote = self.remote
         found: Learned = _told(path, lambda: remote.learned(path)) if remote else Learned()
         return found
@@ -162,7 +165,11 @@ class Store:
 
     def _guarded(self, path: str, call: Callable[[], Any]) -> Any:
         remote = self.remote
-        return _told(path, (lambda: with_retries(call, remote.options.retry)) if remote else call)
+        if not remote:
+            return _told(path, call)
+        from forebay.formats.retry import with_retries
+
+        return _told(path, lambda: with_retries(call, remote.options.retry))
 
 
 def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
@@ -185,7 +192,7 @@ def store_for(path: str | os.PathLike[str]) -> tuple[Store, str]:
         return _through_fsspec(text)
     except OSError as error:  # the region of a bucket is asked for here
         raise StorageError(f"{without_secrets(text)}: cannot be reached: {_plain(error)}") from error
-    return Store(files, False, _root(text, inner), RemoteReads(files)), inner.rstrip("/")
+    return Store(files, False, _root(text, inner), _reads(files)), inner.rstrip("/")
 
 
 def _told(path: str, call: Callable[[], Any]) -> Any:
@@ -227,7 +234,13 @@ def _through_fsspec(url: str) -> tuple[Store, str]:
     except (ImportError, ValueError) as error:
         raise SpecError(f"{without_secrets(url)}: {error}") from error
     wrapped = pafs.PyFileSystem(pafs.FSSpecHandler(files))
-    return Store(wrapped, False, _root(url, inner), RemoteReads(wrapped)), inner.rstrip("/")
+    return Store(wrapped, False, _root(url, inner), _reads(wrapped)), inner.rstrip("/")
+
+
+def _reads(files: Any) -> "RemoteReads":
+    from forebay.formats.remote_reads import RemoteReads  # a process that reads local files does without
+
+    return RemoteReads(files)
 
 
 def without_secrets(text: str) -> str:

@@ -12,7 +12,6 @@ from forebay.engine.mix import Mixture
 from forebay.formats.errors import UnknownNameError
 from forebay.loaders.columns_out import list_of_numbers
 from forebay.loaders.dataloader import DataLoader
-from forebay.loaders.device_delivery import delivery_to
 from forebay.loaders.double_sharding import refuse_torch_workers
 from forebay.loaders.feed import Feed
 from forebay.loaders.feed_options import FeedOptions, feed_spec, rank_and_world, read_options
@@ -123,7 +122,7 @@ class FeedLoader(DataLoader):
         if (rank, world_size) != (self._spec.rank, self._spec.world_size):
             self._spec, self._feed = replace(self._spec, rank=rank, world_size=world_size), None
         if self._feed is None:
-            self._feed = Feed(self._data, self._spec, deliver=delivery_to(self._asked.to))
+            self._feed = Feed(self._data, self._spec, deliver=_delivery_to(self._asked.to))
         return self._feed
 
     def _run_epoch(self, skip: int = 0) -> Iterator[Any]:
@@ -160,6 +159,14 @@ class FeedLoader(DataLoader):
 
     def _identity(self) -> str:
         return self._spec.identity(self._data.fingerprint, mixed=isinstance(self._data, Mixture))
+
+
+def _delivery_to(device: Any) -> Any:
+    if device is None:
+        return None
+    from forebay.loaders.device_delivery import delivery_to
+
+    return delivery_to(device)
 
 
 def _columns(asked: FeedOptions, dataset: Dataset | Mixture) -> tuple[str, ...] | None:

@@ -12,7 +12,6 @@ from forebay.engine.mix import Mixture
 from forebay.engine.order import Shuffle
 from forebay.formats.errors import SpecError, UnknownNameError
 from forebay.loaders.by_length import ByLength
-from forebay.loaders.device_delivery import device_of
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.hooks.batch_contract import Field
 from forebay.loaders.python_pool import packed
@@ -88,7 +87,10 @@ class FeedOptions:
             raise SpecError(
                 f"contract is {self.contract!r}; expected column -> hooks.Field(torch.uint8, (3, 224, 224))"
             )
-        device_of(self.to)
+        if self.to is not None:
+            from forebay.loaders.device_delivery import device_of
+
+            device_of(self.to)
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
 

@@ -3,13 +3,12 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forebay.engine.cache_guard import RowGuard
 from forebay.engine.epoch_order import EpochOrder
 from forebay.engine.gather import Gatherer
 from forebay.engine.plan import Plan
@@ -19,6 +18,9 @@ from forebay.formats.schemas import conform
 from forebay.formats.source import Source
 from forebay.loaders.mapped_pages import MappedPages
 from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids, runs_of
+
+if TYPE_CHECKING:
+    from forebay.engine.cache_guard import RowGuard
 
 FILES_HELD = 16_384
 """Files mapped at the same time: Linux allows a process 65,530 mappings (vm.max_map_count)."""
@@ -110,7 +112,7 @@ class _Opened:
         self.gatherer = Gatherer(schema, copied=self.pages.copied, taken=self.pages.taken)
         self.slots = np.full(fragments, -1, np.int64)
         """(F,) number of a fragment's record batch in the gatherer; -1 where it is not mapped."""
-        self.guards: dict[int, RowGuard] = {}
+        self.guards: dict[int, "RowGuard"] = {}
         """Fragment -> what says of its rows whether they are right, where not all were looked at."""
         self.files = 0
 

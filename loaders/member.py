@@ -14,7 +14,6 @@ from forebay.engine.order import mix_key
 from forebay.engine.plan import Plan
 from forebay.formats.errors import SchemaError, SpecError, UnknownNameError
 from forebay.loaders.by_length import ByLength
-from forebay.loaders.decoded_rows import DecodedRows
 from forebay.loaders.feed_spec import FeedSpec
 from forebay.loaders.mapped_rows import MappedFiles, MappedRows
 from forebay.loaders.piece import RowStore
@@ -91,6 +90,8 @@ class Member:
             if self._files is not None:
                 found = MappedRows(self._files, order)
             else:
+                from forebay.loaders.decoded_rows import DecodedRows  # and what decodes, which mapped files do without
+
                 found = DecodedRows(
                     self.dataset.source,
                     self.plan,

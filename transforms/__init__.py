@@ -1,6 +1,7 @@
 """Transforms, each loaded on use: `from forebay import transforms as T`, then `T.FillNull([...])`."""
 
 import importlib
+from contextlib import suppress
 from typing import Any
 
 from forebay.transforms import catalog
@@ -13,6 +14,9 @@ def __getattr__(name: str) -> Any:
     family = getattr(found, "family", "")
     if family:  # what plans it, now and not when the first batch is waited for
         importlib.import_module(f"forebay.transforms.fuse_{family}")
+    for library in getattr(found, "needs", ()):
+        with suppress(ImportError):  # what needs it says so when it is used
+            importlib.import_module(library)
     return found
 
 

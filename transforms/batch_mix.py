@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from forebay.formats.errors import SchemaError, SpecError
-from forebay.transforms.image_op import check_probability
 from forebay.transforms.randomness import uniforms
 from forebay.transforms.stage import TensorSpec
 from forebay.transforms.transform import Apply, Kind, Rows, State
@@ -162,6 +161,8 @@ def _check(op: Any) -> None:
         raise SpecError(f"{name}: classes is {op.classes!r}; expected the number of classes, 2 or more")
     if not isinstance(op.alpha, int | float) or not 0 < op.alpha <= 1:
         raise SpecError(f"{name}: alpha is {op.alpha!r}; expected a number above 0, at most 1")
+    from forebay.transforms.image_op import check_probability  # a loader knows this module, for its Protocol alone
+
     check_probability(op, "p", op.p)
 
 

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from forebay.transforms.native import image
-from forebay.transforms.native.elf import UnfitError
 from forebay.transforms.native.mapped import Address, Function, MappedCode
+from forebay.transforms.native.unfit import UnfitError
 
 _LOG = logging.getLogger(__name__)
 _LOCK = threading.RLock()

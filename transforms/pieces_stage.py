@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from forebay.formats.errors import BadRows
 from forebay.formats.plain_numbers import numbers, valid
-from forebay.transforms.column_chain import NUMPY, STORED
 from forebay.transforms.stage import SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
@@ -18,6 +17,8 @@ from forebay.transforms.transform import Rows
 def in_pieces(pieces: Sequence[Stage], before: pa.Schema) -> Stage:
     """One stage of several. It can write into a training batch unless it makes columns that have no fixed shape: those are
     taken from the record batch that a stage returns."""
+    from forebay.transforms.column_chain import STORED  # loads its kernels, which not all stages need
+
     run = PiecesRun(tuple(pieces), before)
     fixed = all(_value(one.type) in STORED for one in run.schema if run.touches(one.name))
     return PiecesStage(run) if fixed else run
@@ -64,6 +65,8 @@ class PiecesStage:
         return self._whole.run(batch, rows)
 
     def tensors(self) -> Mapping[str, TensorSpec]:
+        from forebay.transforms.column_chain import NUMPY
+
         last = self.pieces[-1]
         own = dict(last.tensors()) if isinstance(last, SlotStage) else {}
         for one in self.schema:

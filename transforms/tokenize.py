@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ from forebay.transforms.text_column import text_bytes, validity
 from forebay.transforms.tokenizer_calls import LibraryCalls, TextEncoder
 from forebay.transforms.tokenizer_words import RememberedWords, added_tokens, words_alone
 from forebay.transforms.transform import Apply, Kind, Rows, State
+
+_DROPOUT = re.compile(rb'"dropout"\s*:(?!\s*null\b)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Tokenize:
     version: ClassVar[int] = 1
     random: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    """What is imported when the transform is named, at the top of a script, if it is there: as long as a batch takes."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.tokenizer, str) and hasattr(self.tokenizer, "__fspath__"):
@@ -58,7 +63,7 @@ class Tokenize:
         if not self.digest:
             text = self._text()
             _refuse_dropout(text)
-            object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest())
+            object.__setattr__(self, "digest", hashlib.sha256(text).hexdigest())
 
     def reads(self, schema: pa.Schema) -> tuple[str, ...]:
         return (self.column,)
@@ -80,12 +85,12 @@ class Tokenize:
 
         return apply
 
-    def _text(self) -> str:
-        """The tokenizer's JSON."""
+    def _text(self) -> bytes:
+        """The tokenizer's JSON, its lines ended as on this system."""
         if self.tokenizer.lstrip().startswith("{"):
-            return self.tokenizer
+            return self.tokenizer.encode()
         try:
-            return Path(self.tokenizer).read_text(encoding="utf-8")
+            return _plain_lines(Path(self.tokenizer).read_bytes())
         except OSError as error:
             raise SpecError(
                 f"Tokenize: tokenizer {self.tokenizer!r} cannot be read ({error.strerror}); expected the path of a "
@@ -94,7 +99,7 @@ class Tokenize:
 
     def _encoder(self) -> TextEncoder:
         text = self._text()
-        found = hashlib.sha256(text.encode()).hexdigest()
+        found = hashlib.sha256(text).hexdigest()
         if found != self.digest:
             raise SpecError(
                 f"Tokenize: {self.tokenizer!r} has SHA-256 {found[:12]}...; expected {self.digest[:12]}..., as when this step "
@@ -105,9 +110,10 @@ class Tokenize:
         except ImportError as error:
             raise SpecError("Tokenize needs tokenizers, which is not installed; pip install 'forebay[text]'") from error
         try:
-            made = Tokenizer.from_str(text)
+            made = Tokenizer.from_buffer(text)
         except Exception as error:  # the library raises plain Exception
             raise SpecError(f"Tokenize: {self.tokenizer[:80]!r} is no tokenizer of the library: {error}") from error
+        _refuse(getattr(made.model, "dropout", None))
         made.no_truncation()
         made.no_padding()
         # each call would otherwise spread over all processors, beside the threads, ranks or processes that call it
@@ -123,14 +129,25 @@ class Tokenize:
         )
 
 
-def _refuse_dropout(text: str) -> None:
+def _plain_lines(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
+def _refuse_dropout(text: bytes) -> None:
+    """A look at the file is not to take as long as a batch does: it is parsed only where it may hold a dropout, or is no object."""
+    if text.strip()[:1] + text.strip()[-1:] == b"{}" and _DROPOUT.search(text) is None:
+        return
     try:
         model = json.loads(text).get("model") or {}
     except (ValueError, AttributeError) as error:
         raise SpecError(f"Tokenize: the tokenizer is no JSON object ({error}); expected a tokenizer.json") from error
-    if model.get("dropout"):
+    _refuse(model.get("dropout"))
+
+
+def _refuse(dropout: float | None) -> None:
+    if dropout:
         raise SpecError(
-            f"Tokenize: the tokenizer's BPE has dropout {model['dropout']}, so the same text would give other tokens each time; "
+            f"Tokenize: the tokenizer's BPE has dropout {dropout}, so the same text would give other tokens each time; "
             "set dropout to null in the file"
         )
 

@@ -6,12 +6,14 @@ quadruples the copy and nothing fails, so the contract is checked, once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from forebay.formats.errors import SchemaError
-from forebay.loaders.hooks.hook import Context
+
+if TYPE_CHECKING:
+    from forebay.loaders.hooks.hook import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class BatchContract:
         self.fields = dict(fields)
         self._checked = False
 
-    def on_batch(self, ctx: Context, batch: Any) -> None:
+    def on_batch(self, ctx: "Context", batch: Any) -> None:
         if not self._checked:
             self.check(batch)
             self._checked = True

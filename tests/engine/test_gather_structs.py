@@ -62,13 +62,14 @@ def test_rows_of_structs_are_located_where_their_bytes_lie():
     assert found.values["size"].tolist() == [one["size"] for one in wanted]
 
 
-@pytest.mark.parametrize("which", ["null struct", "null inside", "plain text"])
-def test_rows_that_may_be_null_or_vary_are_not_located(which):
+@pytest.mark.parametrize("which", ["null struct", "null inside", "list", "null text"])
+def test_rows_that_may_be_null_and_lists_that_vary_are_not_located(which):
     rng = np.random.default_rng(2)
-    if which == "plain text":
-        gatherer = Gatherer(pa.schema([("text", pa.string())]))
-        gatherer.add(pa.record_batch({"text": ["a", "bc"]}))
-        assert gatherer.located("text", np.zeros(2, np.int64), np.arange(2)) is None
+    if which in ("list", "null text"):
+        plain = pa.record_batch({"x": [[1], [2, 3]] if which == "list" else ["a", None]})
+        gatherer = Gatherer(plain.schema)
+        gatherer.add(plain)
+        assert gatherer.located("x", np.zeros(2, np.int64), np.arange(2)) is None
         return
     batch = batch_of(rng, 6, nulls=which == "null inside")
     if which == "null struct":

@@ -8,13 +8,11 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from forebay.transforms.native.unfit import UnfitError
+
 _SECTION, _SYMBOL, _RELOCATION = "<IIQQQQIIQQ", "<IBBHQQ", "<QQq"
 _PROGBITS, _RELA, _ABSOLUTE_64 = 1, 4, 1
 _ALIGN = 64
-
-
-class UnfitError(Exception):
-    """The object needs something that only Numba's own runtime has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from forebay.transforms.native.elf import Code, Object, UnfitError
+from forebay.transforms.native.elf import Code, Object
+from forebay.transforms.native.unfit import UnfitError
 
 _LIBC = frozenset(
     [

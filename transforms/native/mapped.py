@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from forebay.transforms.native.elf import UnfitError
+from forebay.transforms.native.unfit import UnfitError
 
 _C = ctypes.CDLL(None, use_errno=True)
 _C.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
