@@ -17,10 +17,13 @@ from forebay.transforms.transform import Rows
 def in_pieces(pieces: Sequence[Stage], before: pa.Schema) -> Stage:
     """One stage of several. It can write into a training batch unless it makes columns that have no fixed shape: those are
     taken from the record batch that a stage returns."""
-    from forebay.transforms.column_chain import STORED  # loads its kernels, which not all stages need
-
     run = PiecesRun(tuple(pieces), before)
-    fixed = all(_value(one.type) in STORED for one in run.schema if run.touches(one.name))
+    made = [_value(one.type) for one in run.schema if run.touches(one.name)]
+    fixed = all(pa.types.is_primitive(one) for one in made)
+    if fixed:
+        from forebay.transforms.column_chain import STORED  # loads its kernels, which lists and text do without
+
+        fixed = all(one in STORED for one in made)
     return PiecesStage(run) if fixed else run
 
 

@@ -36,8 +36,18 @@ def test_a_loader_on_warm_kernels_imports_nothing_large_that_it_does_not_use(tmp
         "print([one for one in {unwanted!r} if one in sys.modules])"
     )
     large = ("numba", "llvmlite", "pandas", "polars", "scipy", "pyarrow.compute", "pyarrow.dataset", "numpy.ma")
-    ours = tuple(f"forebay.engine.{one}" for one in ("write", "fit_pass", "caching", "explain"))
-    for run, more in (("tokens", ("pyarrow.parquet",)), ("tabular", ())):
+    ours = (
+        *(f"forebay.engine.{one}" for one in ("write", "fit_pass", "caching", "explain", "rows_at", "mix_order")),
+        *(f"forebay.formats.{one}" for one in ("manifest", "remote_reads", "remote_object", "s3_gets", "retry")),
+        *(f"forebay.loaders.{one}" for one in ("device_delivery", "stream", "hooks.hook")),
+        *(f"forebay.transforms.{one}" for one in ("image_op", "native.elf")),
+        "fractions",
+    )
+    mapped = (
+        *("pyarrow.parquet", "forebay.transforms.column_chain", "forebay.engine.cache_unit"),
+        *(f"forebay.loaders.{one}" for one in ("decoded_rows", "rows_ahead", "fragment_rows")),
+    )
+    for run, more in (("tokens", mapped), ("tabular", ())):
         unwanted = (*large, *ours, *more)
         command = [sys.executable, "-c", code.format(run=run, data=str(tmp_path), unwanted=unwanted)]
         for _ in range(2):  # the first may have to compile

@@ -1,7 +1,10 @@
 """Tokenize beside the library itself, text by text."""
 
+import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pytest
@@ -111,6 +114,33 @@ def test_a_json_that_the_library_does_not_know_is_refused():
 def test_dropout_is_refused():
     with pytest.raises(SpecError, match=r"dropout 0\.1.*set dropout to null"):
         T.Tokenize("text", tokenizer=byte_level_bpe(dropout=0.1).to_str())
+
+
+@pytest.mark.parametrize("null", ["null", "  null", "\n null"])
+def test_a_dropout_of_null_is_none(null, tmp_path):
+    text = byte_level_bpe().to_str()
+    assert text.count('"dropout":null') == 1
+    file = tmp_path / "tokenizer.json"
+    file.write_text(text.replace('"dropout":null', f'"dropout":{null}'))
+    assert len(T.Tokenize("text", tokenizer=str(file)).digest) == 64
+    file.write_text(text.replace('"dropout":null', f'"drop\\u006fut":0.2,"unk_token":{null}'))
+    with pytest.raises(SpecError, match=r"dropout 0\.2|no tokenizer of the library"):
+        T.Tokenize("text", tokenizer=str(file)).bind(pa.schema([("text", pa.string())]), None, 0)
+
+
+def test_a_file_with_lines_of_another_system_is_the_same(tmp_path):
+    text = json.dumps(json.loads(byte_level_bpe().to_str()), indent=1)
+    found = []
+    for ends in ("\n", "\r\n"):
+        (tmp_path / "tokenizer.json").write_bytes(text.replace("\n", ends).encode())
+        found.append(T.Tokenize("text", tokenizer=str(tmp_path / "tokenizer.json")).digest)
+    assert found[0] == found[1] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_naming_it_imports_its_library_at_the_top_of_a_script():
+    code = "import sys; from forebay import transforms as T; T.Tokenize; print('tokenizers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["True"]
 
 
 def test_columns_it_cannot_take_are_refused(file):
