@@ -112,7 +112,7 @@ class _Opened:
         self.gatherer = Gatherer(schema, copied=self.pages.copied, taken=self.pages.taken)
         self.slots = np.full(fragments, -1, np.int64)
         """(F,) number of a fragment's record batch in the gatherer; -1 where it is not mapped."""
-        self.guards: dict[int, "RowGuard"] = {}
+        self.guards: dict[int, RowGuard] = {}
         """Fragment -> what says of its rows whether they are right, where not all were looked at."""
         self.files = 0
 

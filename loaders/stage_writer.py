@@ -83,7 +83,8 @@ class StageWriter:
         return self._left(batch, out)
 
     def gathering(self, piece: Piece, rows: Rows) -> "Gathered | None":
-        """What writes a piece's rows from where they lie, in any parts where the stage `gathers`; None where they have to be read as a whole.
+        """What writes a piece's rows from where they lie, in any parts where the stage `gathers`; None where they have to be read
+        as a whole.
 
         Raises:
             DataError: as `write`.

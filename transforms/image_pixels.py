@@ -60,9 +60,7 @@ class _Span:
         self.__array_interface__ = {"data": (address, True), "shape": (nbytes,), "typestr": "|u1", "version": 3}
 
 
-def memory_of(
-    addresses: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def memory_of(addresses: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Bytes that hold all of some rows, and (N,) where each begins in them."""
     low = int(addresses.min(initial=2**62)) if len(addresses) else 0
     nbytes = int((addresses + lengths).max(initial=low)) - low

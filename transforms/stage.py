@@ -102,7 +102,7 @@ class GatherStage(Protocol):
 
 @runtime_checkable
 class InPlaceStage(Protocol):
-    """A slot stage whose `gathering`, as that of a `GatherStage`, can be had, but reads from the rows itself, so that it is not to
+    """A slot stage that has a `gathering`, as a `GatherStage` has, but one that reads from the rows itself, so that it is not to
     be had long before they are written: files are decoded where they lie. One thread may write its rows."""
 
     @property

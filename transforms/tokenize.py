@@ -134,7 +134,7 @@ def _plain_lines(text: bytes) -> bytes:
 
 
 def _refuse_dropout(text: bytes) -> None:
-    """A look at the file is not to take as long as a batch does: it is parsed only where it may hold a dropout, or is no object."""
+    """The file is parsed only where it may hold a dropout or is no object: a look at it is not to take as long as a batch."""
     if text.strip()[:1] + text.strip()[-1:] == b"{}" and _DROPOUT.search(text) is None:
         return
     try:
