@@ -97,15 +97,7 @@ class CachedSource:
         first = next((at for at, count in enumerate(rows) if count), None)
         if first is None:
             return True
-        limit, all_rows = self.options.limit_bytes, sum(rows)
-        # a unit that is there tells sooner than rows that are computed, and what it tells is the same as when it was not there
-        held = None if self.options.compression else self.cache.bytes_held(self.keys[first])
-        if held is not None and held / rows[first] * all_rows * _SPARE <= limit:
-            return True
-        guess = bytes_of_a_row(self.original, self.plan, first) * all_rows
-        if 0 < guess * _PLENTY <= limit:  # then no thread has to wait for the first unit
-            return True
-        return held is None and self.unit(first).nbytes / rows[first] * all_rows * _SPARE <= limit
+        return _all_fit(self, first, sum(rows) / rows[first])
 
     def open_batches(self, path: str) -> list[pa.RecordBatch]:
         """The units of one file, mapped; the first call computes what is missing of all files, in all threads. Of wide rows
@@ -185,3 +177,16 @@ class CachedSource:
         CachedSource.__init__(
             self, state["original"], state["prefix"], state["options"], stands_for=state["stands_for"]
         )
+
+
+def _all_fit(source: CachedSource, first: int, times: float) -> bool:
+    """Whether all units fit into the bound, which take `times` as much as unit `first`."""
+    limit = source.options.limit_bytes
+    # a unit that is there tells sooner than rows that are computed, and what it tells is the same as when it was not there
+    held = None if source.options.compression else source.cache.bytes_held(source.keys[first])
+    if held is not None and held * times * _SPARE <= limit:
+        return True
+    guess = bytes_of_a_row(source.original, source.plan, first) * (source.fragments()[first].rows or 0) * times
+    if 0 < guess * _PLENTY <= limit:  # then no thread has to wait for the first unit
+        return True
+    return held is None and source.unit(first).nbytes * times * _SPARE <= limit
