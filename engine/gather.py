@@ -1,6 +1,7 @@
 """Rows of many record batches become one record batch, in a few kernel calls whatever the number of batches."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ kernel = kernels("gather")
 _AT_FIRST = 16
 _C_LIBRARY = pa.system_memory_pool()
 _SMALL = 1 << 20
-_NONE: dict[str, NDArray[Any]] = {}
 
 _Validity = tuple[pa.Buffer | None, int]
 """A bitmap (None: nothing is null) and the number of nulls."""
@@ -109,7 +109,7 @@ class Gatherer:
         varying = [part for part in parts if self._parts[part].varies]
         if not pa.types.is_struct(self.schema.field(at).type):
             if varying:
-                return None if memories[0].listed else self._spans(parts[0], slots, rows)
+                return None if memories[0].listed else _spans(self, parts[0], slots, rows)
             known[column] = parts[0], memories[0].width
             return self.located(column, slots, rows)
         if len(varying) != 1:
@@ -118,16 +118,7 @@ class Gatherer:
         made = self._copied([one for one in parts if one != part], slots, rows)
         names = [one.name for one in self.schema.field(at).type]
         values = {name: numbers(made[one]) for name, one in zip(names, parts, strict=True) if one != part}
-        return self._spans(part, slots, rows, values)
-
-    def _spans(
-        self, part: int, slots: NDArray[np.int64], rows: NDArray[np.int64], values: Mapping[str, NDArray[Any]] = _NONE
-    ) -> ColumnRows:
-        """Where rows of a column that varies in length lie."""
-        memory = self._parts[part]
-        where, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-        kernel.spans_into(self._table[part], memory.wide, memory.width, slots, rows, where, lengths)
-        return ColumnRows(where, lengths, values, self._told)
+        return replace(_spans(self, part, slots, rows), values=values)
 
     def _add_parts(self, type: pa.DataType) -> list[int]:
         """Numbers of the plain columns that a column is made of; none if it cannot be copied by address."""
@@ -197,6 +188,14 @@ def copy_rows(
         places = np.array([(out[name].ctypes.data, 0) for name, part in found.items() if part is not None], np.int64)
         kernel.rows_into(gatherer._table, parts, width, slots, rows, places, np.zeros(len(parts), np.int64))
     return frozenset(name for name, part in found.items() if part is not None)
+
+
+def _spans(gatherer: Gatherer, part: int, slots: NDArray[np.int64], rows: NDArray[np.int64]) -> ColumnRows:
+    """Where rows of a column that varies in length lie."""
+    memory = gatherer._parts[part]
+    where, lengths = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    kernel.spans_into(gatherer._table[part], memory.wide, memory.width, slots, rows, where, lengths)
+    return ColumnRows(where, lengths, told=gatherer._told)
 
 
 def _plain_part(gatherer: Gatherer, column: str, into: NDArray[Any]) -> int | None:
