@@ -15,6 +15,7 @@ from forebay.engine.fingerprint import fingerprint
 from forebay.engine.graph import Graph
 from forebay.engine.ordered import available_threads, threads_in_order
 from forebay.engine.plan import Plan, make_plan, refuse_joins
+from forebay.engine.rows_at import RowsAt, rows_as_dicts
 from forebay.engine.run_stages import Tally, run_stages, sample_ids
 from forebay.engine.selection import Selection, select
 from forebay.engine.uncached import uncached
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from forebay.engine.fit_pass import Progress as FitProgress
-    from forebay.engine.rows_at import RowsAt
     from forebay.engine.write import Progress as WriteProgress
     from forebay.engine.write_report import WriteReport
 
@@ -212,8 +212,6 @@ class Dataset:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Several rows at once: each fragment is read once."""
-        from forebay.engine.rows_at import rows_as_dicts
-
         return rows_as_dicts(self.take(np.asarray(indices, np.int64)))
 
     def take(self, positions: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
@@ -227,9 +225,7 @@ class Dataset:
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _rows_at(self) -> "RowsAt":
-        from forebay.engine.rows_at import RowsAt
-
+    def _rows_at(self) -> RowsAt:
         return RowsAt(self.source, self.plan())
 
     def _run_fragment(self, plan: Plan, ordinal: int, fragment: Fragment) -> Iterator[pa.RecordBatch]:

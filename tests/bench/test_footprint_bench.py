@@ -37,7 +37,7 @@ def test_a_loader_on_warm_kernels_imports_nothing_large_that_it_does_not_use(tmp
     )
     large = ("numba", "llvmlite", "pandas", "polars", "scipy", "pyarrow.compute", "pyarrow.dataset", "numpy.ma")
     ours = (
-        *(f"forebay.engine.{one}" for one in ("write", "fit_pass", "caching", "explain", "rows_at", "mix_order")),
+        *(f"forebay.engine.{one}" for one in ("write", "fit_pass", "caching", "explain", "mix_order")),
         *(f"forebay.formats.{one}" for one in ("manifest", "remote_reads", "remote_object", "s3_gets", "retry")),
         *(f"forebay.loaders.{one}" for one in ("device_delivery", "stream", "hooks.hook")),
         *(f"forebay.transforms.{one}" for one in ("image_op", "native.elf")),
