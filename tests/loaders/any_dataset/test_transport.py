@@ -175,7 +175,7 @@ def run(*arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def appears(path: Path, seconds: float = 60) -> str:
+def appears(path: Path, seconds: float = 150) -> str:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, "the program did not get so far"
@@ -212,6 +212,7 @@ def test_nothing_is_left_behind_by_a_kill(method: str, victim: str, tmp_path: Pa
         assert gone(workers)
     finally:
         program.kill()
+        program.communicate()
     left = {one for one in set(os.listdir("/dev/shm")) - before if "forebay" in one}
     assert not left
 

@@ -1,5 +1,8 @@
 """The search finds the largest size, ranks agree, and other errors are not swallowed."""
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +14,16 @@ from forebay.formats.errors import LoaderError, SpecError
 from forebay.loaders.hooks.batch_size_search import find_batch_size, is_out_of_memory
 
 
-@settings(max_examples=10, deadline=None)
-# Each failed attempt collects garbage, which takes tens of milliseconds in a process that has torch loaded.
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage() -> Iterator[None]:
+    """Each failed attempt collects garbage, which takes tens of milliseconds in a process that has torch loaded."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@settings(max_examples=30)
 @given(room=st.integers(1, 300), start=st.integers(1, 64), most=st.integers(64, 256))
 def test_the_largest_size_that_fits_is_found(room: int, start: int, most: int) -> None:
     def attempt(size: int) -> None:
