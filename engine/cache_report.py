@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -10,7 +10,13 @@ from forebay.engine.cache_counters import Counts, read_counters
 from forebay.engine.cache_eviction import choose_victims
 from forebay.engine.cache_files import CacheFiles
 from forebay.engine.cache_unit import open_unit
-from forebay.formats.errors import CorruptError, SpecError
+from forebay.formats.errors import CorruptError, SpecError, UnknownNameError
+
+UNREADABLE = "(unreadable; `forebay cache verify` names them)"
+"""In the place of a label: units that do not say whose they are."""
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
 
 
 @dataclass(slots=True)
@@ -34,14 +40,16 @@ def list_cache(directory: str) -> list[LabelReport]:
         try:
             unit = open_unit(CacheFiles(directory).unit(key))
         except CorruptError:
-            continue  # `verify` tells of these
-        if unit is None:
-            continue
-        report = reports.setdefault(unit.info.label, LabelReport(unit.info.label))
+            label, created_ns = UNREADABLE, used_ns
+        else:
+            if unit is None:
+                continue
+            label, created_ns = unit.info.label, unit.info.created_ns
+        report = reports.setdefault(label, LabelReport(label))
         report.units += 1
         report.nbytes += size
         report.used_ns = max(report.used_ns, used_ns)
-        report.oldest_ns = min(report.oldest_ns or unit.info.created_ns, unit.info.created_ns)
+        report.oldest_ns = min(report.oldest_ns or created_ns, created_ns)
     return sorted(reports.values(), key=lambda one: (-one.nbytes, one.label))
 
 
@@ -80,10 +88,17 @@ def prune_cache(directory: str, *, limit_bytes: int | None = None, older_than: f
 
 
 def clear_cache(directory: str, *, label: str | None = None) -> Removal:
-    """Take away all units, or those of one label; what is in use stays."""
+    """Take away all units, or those of one label; what is in use stays.
+
+    Raises:
+        UnknownNameError: the cache knows no such label.
+    """
     files = CacheFiles(directory)
     sizes = {one.key: one.nbytes for one in files.residents()}
     if label is not None:
+        labels = {one.label for one in list_cache(directory)}
+        if label not in labels:
+            raise UnknownNameError.of("label", label, labels, where=directory)
         sizes = {key: size for key, size in sizes.items() if _label(files, key) == label}
     return _remove(files, sizes)
 
@@ -98,13 +113,17 @@ class Verdict:
     """A message for each bad unit."""
 
 
-def verify_cache(directory: str, *, remove: bool = False) -> Verdict:
+def verify_cache(directory: str, *, remove: bool = False, progress: Progress | None = None) -> Verdict:
     """Hash every unit; with `remove`, take bad ones away, so that they are built anew when they are asked for."""
     files, bad, count, total = CacheFiles(directory), [], 0, 0
-    for key, size, used_ns in _units(directory):
+    units = list(_units(directory))
+    whole = sum(size for _, size, _ in units)
+    for key, size, used_ns in units:
         path = files.unit(key)
         message = _fault(path, key)
         count, total = count + 1, total + size
+        if progress:
+            progress(total, whole)
         with suppress(OSError):  # a check is not a use
             os.utime(path, ns=(used_ns, os.stat(path).st_mtime_ns))
         if message:

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from forebay.formats.errors import SourceError, SpecError
 from forebay.formats.store import Store, store_for, without_secrets
@@ -25,9 +25,11 @@ def expand(
 
     Raises:
         SourceError: nothing matches, or a directory is empty.
-        SpecError: the paths lie in different stores.
+        SpecError: the paths lie in different stores, or something is no path.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | os.PathLike) else [paths]
+    if wrong := [one for one in given if not isinstance(one, str | os.PathLike)]:
+        raise SpecError(f"a path is {wrong[0]!r}; expected a file, a directory, a glob, a URL, or a list of these")
     if not given:
         raise SourceError("no paths were given; expected a file, a directory, a glob such as data/*.parquet, or a list")
     stores: dict[str, Store] = {}

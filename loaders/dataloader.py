@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 import torch.utils.data
 
-from forebay.formats.errors import SpecError
+from forebay.formats.errors import SpecError, StateError
 from forebay.loaders.loader_view import State
 from forebay.loaders.order_torch import ResumableIndices
 from forebay.loaders.single_iterator import SingleProcessIter
@@ -158,7 +158,17 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
         return found
 
     def load_state_dict(self, state_dict: State) -> None:
-        """Go on behind the batch that the state describes, with the next loop; after an epoch's end, begin the next."""
+        """Go on behind the batch that the state describes, with the next loop; after an epoch's end, begin the next.
+
+        Raises:
+            StateError: this is no such state.
+        """
+        if state_dict and not (isinstance(state_dict, dict) and FINISHED in state_dict):
+            found = f"keys {', '.join(map(str, state_dict))}" if isinstance(state_dict, dict) else repr(state_dict)
+            raise StateError(
+                f"this is no state of a loader over a torch data set: found {found}; expected what its state_dict() gives, or "
+                "that of torchdata's StatefulDataLoader"
+            )
         self._iterator = self._early = self._progress = None
         self._pending = state_dict or None
 

@@ -1,6 +1,7 @@
 """What the user asks of a loader over a forebay Dataset, and the state it can go on from."""
 
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -134,17 +135,29 @@ class FeedState:
         """The state that `to_json` gave, for a loader with this identity and seed.
 
         Raises:
-            StateError: it is of a later version, or of other data, transforms or order.
+            StateError: it is no such state, of a later version, or of other data, transforms or order.
             SpecError: it was made with another seed.
         """
-        if value.get("version") != VERSION:
-            raise StateError(f"loader state of version {value.get('version')}; this forebay reads version {VERSION}")
-        if value.get("fingerprint") != identity:
+        keys = set(value) if isinstance(value, dict) else set()
+        if not keys.issuperset(("version", "seed", "epoch", "position", "fingerprint")):
+            shown = (
+                f"keys {', '.join(sorted(map(str, keys))[:6]) or 'none'}" if isinstance(value, dict) else repr(value)
+            )
             raise StateError(
-                f"the loader state belongs to other data, transforms or shuffling (fingerprint {value.get('fingerprint')}, here "
+                f"this is no state of such a loader: found {shown}; expected version, seed, epoch, position, fingerprint, as "
+                "state_dict() gives them (states of loaders over other data sets have other keys)"
+            )
+        if value["version"] != VERSION:
+            raise StateError(f"loader state of version {value['version']}; this forebay reads version {VERSION}")
+        if value["fingerprint"] != identity:
+            raise StateError(
+                f"the loader state belongs to other data, transforms or shuffling (fingerprint {value['fingerprint']}, here "
                 f"{identity}; batching=ByLength and the weights of a mixture count, too); going on from it would repeat and "
                 "lose rows"
             )
         if value["seed"] != seed:
             raise SpecError(f"the state was made with seed={value['seed']}, this loader has seed={seed}: give the same")
+        for name in ("epoch", "position"):
+            if not isinstance(value[name], Integral) or value[name] < 0:
+                raise StateError(f"{name} of the loader state is {value[name]!r}; expected a whole number from 0 on")
         return cls(seed, value["epoch"], value["position"], identity)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli.console import say, say_json
+from forebay.cli.console import progress, say, say_json
 from forebay.engine.cache_options import default_directory
 from forebay.engine.cache_report import Removal, clear_cache, list_cache, prune_cache, verify_cache
 from forebay.engine.memory import parse_bytes
+from forebay.engine.write import Progress
 from forebay.formats.errors import SpecError
 
 app = typer.Typer(help="List, shrink, empty and check the on-disk cache.", no_args_is_help=True)
@@ -80,7 +81,12 @@ def verify(
 
     Example: forebay cache verify --remove
     """
-    verdict = verify_cache(directory or default_directory(), remove=remove)
+    with progress("verify", quiet=as_json) as bar:
+        verdict = verify_cache(
+            directory or default_directory(),
+            remove=remove,
+            progress=lambda done, total: bar.show(Progress(0, done, total, 0)),
+        )
     if as_json:
         say_json({**asdict(verdict), "ok": not verdict.bad})
     else:

@@ -64,13 +64,16 @@ class Bar:
     def show(self, now: Progress) -> None:
         """Take in the state of the run."""
         spent = max(time.monotonic() - self._start, 1e-9)
-        rates = f"{now.rows / spent:,.0f} rows/s  {now.nbytes / spent / 1e6:,.1f} MB/s  {now.bad:,} set aside"
+        rates = ""
+        if now.rows:  # who only tells how far it is has none
+            rates = f"{now.rows / spent:,.0f} rows/s  {now.nbytes / spent / 1e6:,.1f} MB/s  {now.bad:,} set aside"
         if self._live:
             self._live.update(self._task, completed=now.nbytes, total=now.total_bytes, rates=rates)
         elif not self._quiet and time.monotonic() - self._shown >= _PLAIN_EVERY_SECONDS:
             self._shown = time.monotonic()
             share = now.nbytes / max(now.total_bytes, 1)
-            sys.stderr.write(f"{self._what}: {share:.0%}, {now.rows:,} rows, {rates}\n")
+            told = f", {now.rows:,} rows, {rates}" if rates else ""
+            sys.stderr.write(f"{self._what}: {share:.0%}{told}\n")
             sys.stderr.flush()
 
     def close(self) -> None:

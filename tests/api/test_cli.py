@@ -187,11 +187,23 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(place: Path) -> None:
 def test_the_cache_is_listed_and_cleared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import forebay as fb
 
+    def cache(*command: str, code: int = 0) -> str:
+        assert run("cache", *command, "--dir", str(place / "cache")) == code
+        return "".join(capsys.readouterr())
+
+    assert "0 units" in cache("ls") and "0 units" in cache("verify") and not (place / "cache").exists()
     cached = fb.scan(str(place / "raw")).cache(str(place / "cache"))
     assert sum(batch.num_rows for batch in cached.iter_batches()) == 3000
     cached.source.cache.close()  # units are brought to the disk behind the reader's back
-    assert run("cache", "ls", "--dir", str(place / "cache"), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["labels"]
-    assert run("cache", "clear", "--dir", str(place / "cache")) == 0
-    assert run("cache", "ls", "--dir", str(place / "cache")) == 0
-    assert "0 units" in capsys.readouterr().out
+    (label,) = [one["label"] for one in json.loads(cache("ls", "--json"))["labels"]]
+    assert "12 units, " in cache("verify") and "all intact" in cache("verify")
+    unit = next((place / "cache").rglob("*.unit"))
+    unit.write_bytes(unit.read_bytes()[:100])
+    assert "1 units" in next(line for line in cache("ls").splitlines() if "(unreadable; " in line)
+    assert "1 bad" in cache("verify", code=1)
+    assert "nothing says what to prune: give a size to shrink to, an age, or both" in cache("prune", code=2)
+    assert "expected a number with s, m, h, d or w" in cache("prune", "--older-than", "5y", code=2)
+    assert f"did you mean {label}?" in cache("clear", "--label", label[:-1], code=2)
+    assert "removed 11 units" in cache("clear", "--label", label)
+    assert "removed 1 units" in cache("clear")
+    assert "0 units" in cache("ls")

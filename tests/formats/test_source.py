@@ -154,6 +154,11 @@ def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     with pytest.raises(SourceError, match="no paths"):
         open_source([])
+    for wrong in (5, [5]):
+        with pytest.raises(
+            SpecError, match="a path is 5; expected a file, a directory, a glob, a URL, or a list of these"
+        ):
+            open_source(wrong)
 
 
 def test_suffixes_and_options_are_checked(tmp_path: Path) -> None:

@@ -183,6 +183,15 @@ def test_a_state_of_another_number_of_workers_is_refused() -> None:
             list(one)
 
 
+@pytest.mark.parametrize("state", [{"version": 1, "position": 5}, "state"])
+def test_what_is_no_state_is_refused(state: Any) -> None:
+    found = "keys version, position" if isinstance(state, dict) else "'state'"
+    with pytest.raises(
+        StateError, match=f"no state of a loader over a torch data set: found {found}; expected what its"
+    ):
+        fb.DataLoader([1, 2, 3], 2).load_state_dict(state)
+
+
 def test_a_stream_without_a_state_is_run_again_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     state = taken(fb.DataLoader, "stream", 0, 3)[1]
     one = loader(fb.DataLoader, "stream", 0)

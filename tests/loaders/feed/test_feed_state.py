@@ -152,6 +152,28 @@ def test_a_state_of_another_version_is_refused(sets: dict[str, fb.Dataset]) -> N
         loader.load_state_dict({**loader.state_dict(), "version": 99})
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (5, "no state of such a loader: found 5; expected version, seed, epoch, position, fingerprint"),
+        ({}, "found keys none"),
+        (
+            {"_num_yielded": 3, "_iterator_finished": False},
+            "found keys _iterator_finished, _num_yielded; expected version",
+        ),
+        ({"position": -3}, "position of the loader state is -3; expected a whole number from 0 on"),
+        ({"epoch": "first"}, "epoch of the loader state is 'first'; expected a whole number from 0 on"),
+    ],
+)
+def test_what_is_no_state_is_refused(sets: dict[str, fb.Dataset], state: Any, told: str) -> None:
+    loader = make(sets, "window")
+    whole = (
+        {**loader.state_dict(), **state} if state and state.__class__ is dict and "_num_yielded" not in state else state
+    )
+    with pytest.raises(StateError, match=told):
+        loader.load_state_dict(whole)
+
+
 def test_the_state_is_of_the_batch_given_not_of_those_prepared(sets: dict[str, fb.Dataset]) -> None:
     loader = make(sets, "global", num_workers=3)
     for number, batch in enumerate(loader, 1):
