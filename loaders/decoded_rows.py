@@ -20,7 +20,7 @@ from forebay.engine.read_ahead import AHEAD_BYTES
 from forebay.engine.run_stages import ROW_BITS
 from forebay.formats.source import Source
 from forebay.loaders.fragment_rows import FragmentRows
-from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids
+from forebay.loaders.piece import Part, Piece, Scattered, consecutive, row_ids
 from forebay.loaders.rows_ahead import RowsAhead
 
 _WIDE = 2048
@@ -195,8 +195,8 @@ class _Window:
             return
         with self._lock:
             joined = self._joined
-        in_one_run = isinstance(places, slice) and consecutive(positions)
-        if order.shuffle != "none" or order.selection.kept or not isinstance(places, slice) or not in_one_run:
+        in_order = order.shuffle == "none" and not order.selection.kept
+        if not (in_order and isinstance(places, slice) and consecutive(positions)):
             slots, inside, ids = self._located(joined, positions)
             with self._lock:
                 gatherer = joined.gatherer
@@ -208,7 +208,7 @@ class _Window:
             batch, first = joined.batches[int(slots[0])], int(inside[0])
             count = min(batch.num_rows - first, len(positions) - done)
             here = slice(places.start + done, places.start + done + count)
-            yield Piece(batch.slice(first, count), ids[0] + np.arange(count, dtype=np.uint64), here)
+            yield Piece(Part(batch, first, count), ids[0] + np.arange(count, dtype=np.uint64), here)
             done += count
 
     @cached_property
@@ -286,7 +286,7 @@ def _taken(
 ) -> Piece:
     """Rows `at` of a gatherer's one record batch."""
     if isinstance(places, slice) and consecutive(at):
-        return Piece(gatherer.batches[0].slice(int(at[0]), len(at)), ids[at[0] : at[-1] + 1], places)
+        return Piece(Part(gatherer.batches[0], int(at[0]), len(at)), ids[at[0] : at[-1] + 1], places)
     return Piece(Scattered(gatherer, np.zeros(len(at), np.int64), at), ids[at], places)
 
 

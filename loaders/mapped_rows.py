@@ -17,7 +17,7 @@ from forebay.formats.plain_numbers import distinct
 from forebay.formats.schemas import conform
 from forebay.formats.source import Source
 from forebay.loaders.mapped_pages import MappedPages
-from forebay.loaders.piece import Piece, Scattered, consecutive, row_ids, runs_of
+from forebay.loaders.piece import Part, Piece, Scattered, consecutive, row_ids, runs_of
 
 if TYPE_CHECKING:
     from forebay.engine.cache_guard import RowGuard
@@ -140,7 +140,7 @@ class MappedRows:
                 batch = opened.gatherer.batches[opened.slots[fragments[first]]]
                 here = slice(first, stop)
                 if consecutive(rows[here]):  # neighbours: nothing needs to be copied
-                    yield Piece(batch.slice(int(rows[first]), stop - first), ids[here], here)
+                    yield Piece(Part(batch, int(rows[first]), stop - first), ids[here], here)
                 else:
                     yield Piece(Scattered(opened.gatherer, opened.slots[fragments[here]], rows[here]), ids[here], here)
             return

@@ -27,10 +27,19 @@ class Scattered:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring rows of a record batch."""
+
+    whole: pa.RecordBatch
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Some rows of a chunk."""
 
-    found: pa.RecordBatch | Scattered
+    found: pa.RecordBatch | Part | Scattered
     """(n rows) source columns, in the order wanted."""
     ids: NDArray[np.uint64]
     """(n,) their sample ids."""
@@ -40,7 +49,9 @@ class Piece:
     def batch(self) -> pa.RecordBatch:
         """The rows as one record batch."""
         found = self.found
-        return found.gatherer.take(found.slots, found.rows) if isinstance(found, Scattered) else found
+        if isinstance(found, Scattered):
+            return found.gatherer.take(found.slots, found.rows)
+        return found.whole.slice(found.first, found.count) if isinstance(found, Part) else found
 
 
 class RowStore(Protocol):

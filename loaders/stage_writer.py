@@ -14,8 +14,8 @@ from forebay.engine.run_stages import Tally, run_stages, split_id
 from forebay.engine.stage import FilterStage
 from forebay.formats.errors import BadRows, DataError
 from forebay.loaders.columns_out import copy_into, tensor_spec
-from forebay.loaders.piece import Piece, Scattered
-from forebay.transforms.stage import Gathering, GatherStage, InPlaceStage, SlotStage, Stage, TensorSpec
+from forebay.loaders.piece import Part, Piece, Scattered
+from forebay.transforms.stage import Gathering, GatherStage, InPlaceStage, PartStage, SlotStage, Stage, TensorSpec
 from forebay.transforms.transform import Rows
 
 RunStages = Callable[[Sequence[Stage], pa.RecordBatch, Rows, Callable[[int], str]], pa.RecordBatch]
@@ -51,6 +51,7 @@ class StageWriter:
         self._written = frozenset(self._last.tensors()) & frozenset(self.specs) if self._last else frozenset()
         self._rest = frozenset(one.name for one in plan.schema) - self._written
         """Columns that the last stage leaves as they are."""
+        self._parts = not self.first and isinstance(self._last, PartStage)
         self.gathers = not self.first and isinstance(self._last, GatherStage) and self._last.by_address
         self._in_place = not self.first and isinstance(self._last, InPlaceStage) and self._last.in_place
 
@@ -78,8 +79,12 @@ class StageWriter:
         if self.first:
             batch = self._run(self.first, batch, rows, self._path_of)
         if self._last is not None:
+            written = {name: out[name] for name in self._last.tensors()}
             with self._telling(rows):
-                self._last.run_into(batch, rows, None, {name: out[name] for name in self._last.tensors()})
+                if isinstance(piece.found, Part) and self._parts:
+                    self._last.run_part_into(piece.found.whole, piece.found.first, rows, written)
+                else:
+                    self._last.run_into(batch, rows, None, written)
         return self._left(batch, out)
 
     def gathering(self, piece: Piece, rows: Rows) -> "Gathered | None":

@@ -50,7 +50,7 @@ class Lane:
 
 
 class ColumnsStage:
-    """A fused run of element-wise transforms (a `Stage` and a `SlotStage`). Thread-safe: it only remembers
+    """A fused run of element-wise transforms (a `Stage`, a `SlotStage` and a `PartStage`). Thread-safe: it only remembers
     addresses."""
 
     def __init__(
@@ -108,6 +108,21 @@ class ColumnsStage:
             table, take = self._table(arrays), None
         else:
             table = self._remembered(batch).copy()
+        self._write(table, n, take, out)
+
+    def run_part_into(self, batch: pa.RecordBatch, first: int, rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
+        n = len(rows.ids)
+        if self._derived:
+            self.run_into(batch.slice(first, n), rows, None, out)
+        elif n:
+            table = self._remembered(batch).copy()
+            table[:, kernel.SRC] += first * self._program.sizes
+            table[:, kernel.VALID_BIT] += first
+            self._write(table, n, None, out)
+
+    def _write(
+        self, table: NDArray[np.int64], n: int, take: NDArray[np.int64] | None, out: Mapping[str, NDArray[Any]]
+    ) -> None:
         table[:, kernel.NULLS] = kernel.NULLS_TO_NAN
         at = 0
         for name, spec in self._tensors.items():
@@ -117,10 +132,10 @@ class ColumnsStage:
                     f"{self.label}: the array for column {name!r} is {into.dtype}{list(into.shape)}; expected {spec.dtype}"
                     f"{[n, *spec.shape]}, as tensors() says"
                 )
-            address, step = _address(into), into.strides[0] // into.itemsize
-            for lane in range(spec.shape[0] if spec.shape else 1):
-                table[at, kernel.DST], table[at, kernel.DST_STEP] = address + lane * into.itemsize, step
-                at += 1
+            lanes = spec.shape[0] if spec.shape else 1
+            table[at : at + lanes, kernel.DST] = _address(into) + into.itemsize * np.arange(lanes)
+            table[at : at + lanes, kernel.DST_STEP] = into.strides[0] // into.itemsize
+            at += lanes
         self._call(table, n, take)
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -140,7 +155,7 @@ class ColumnsStage:
 
     def _table(self, arrays: list[pa.Array]) -> NDArray[np.int64]:
         table = self._program.table.copy()
-        for row, (array, size) in enumerate(zip(arrays, self._program.sizes, strict=True)):
+        for row, (array, size) in enumerate(zip(arrays, self._program.sizes.tolist(), strict=True)):
             validity, data = array.buffers()
             offset = array.offset
             table[row, kernel.SRC] = (data.address if data else 0) + offset * size
@@ -193,7 +208,7 @@ class _Program:
             self.i[row, : len(one.i)] = one.i
             if one.table is not None:
                 self.i[row, 2:] = one.table.ctypes.data, one.table.size
-        self.sizes = [NUMPY[lane.start].itemsize for lane in lanes]
+        self.sizes = np.array([NUMPY[lane.start].itemsize for lane in lanes], np.int64)
         self.table = np.zeros((len(lanes), kernel.NULLS + 1), np.int64)
         first = 0
         for row, lane in enumerate(lanes):

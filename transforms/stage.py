@@ -60,6 +60,15 @@ class SlotStage(Protocol):
         """
 
 
+@runtime_checkable
+class PartStage(Protocol):
+    """A slot stage that can take neighbouring rows of a record batch without a slice of it: what it found out about the batch
+    serves for all parts."""
+
+    def run_part_into(self, batch: pa.RecordBatch, first: int, rows: Rows, out: Mapping[str, NDArray[Any]]) -> None:
+        """As `run_into` for rows `first` and on of `batch`, as many as `rows` has ids."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnRows:
     """Where N rows of a column lie in memory. Whoever gives it keeps that memory alive, and has checked that the rows are

@@ -11,7 +11,7 @@ from forebay.formats.errors import BadRows, SchemaError
 from forebay.transforms.columns_stage import ColumnsStage
 from forebay.transforms.fuse_columns import fuse
 from forebay.transforms.pieces_stage import PiecesStage
-from forebay.transforms.stage import SlotStage
+from forebay.transforms.stage import PartStage, SlotStage
 from forebay.transforms.transform import Rows
 
 SCALE = {"mean": [0.25, 3.0], "std": [1.5, 0.75]}
@@ -126,6 +126,38 @@ def test_run_into_without_take_writes_all_rows_in_order():
     out = {name: np.zeros(2000, spec.dtype) for name, spec in stage.tensors().items()}
     stage.run_into(batch, ids(2000), None, out)
     assert np.array_equal(out["x"], stage.run(batch, ids(2000))["x"].to_numpy())
+
+
+@given(rows=st.integers(1, 2500), start=st.integers(0, 20), first=st.integers(0, 1500), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("text", [True, False])
+def test_a_part_of_a_batch_is_written_as_a_slice_of_it_is(rows, start, first, seed, text):
+    batch = made(rows + start + first, seed).slice(start)
+    chain = [
+        *CHAIN[: None if text else -1],
+        (T.FillNull(["i"], value=0), None),
+        (T.Stack(["x", "y"], "dense", dtype="float32"), None),
+    ]
+    stage = fused(batch, chain)
+    assert isinstance(stage, PartStage)
+    for _ in range(2):  # the second time the batch is known
+        out, wanted = (
+            {name: np.zeros((rows, *one.shape), one.dtype) for name, one in stage.tensors().items()} for _ in range(2)
+        )
+        stage.run_part_into(batch, first, ids(rows), out)
+        stage.run_into(batch.slice(first, rows), ids(rows), None, wanted)
+        assert all(np.array_equal(out[name], wanted[name], equal_nan=out[name].dtype.kind == "f") for name in wanted)
+    stage.run_part_into(batch, 0, ids(0), {name: one[:0] for name, one in out.items()})
+
+
+def test_nulls_beside_a_part_are_not_its_own():
+    batch = pa.RecordBatch.from_pydict({"i": pa.array([1, None, 3, 4, None])})
+    stage, out = fused(batch, [(T.Modulo(["i"], 10), None)]), {"i": np.zeros(2, np.int64)}
+    stage.run_part_into(batch, 2, ids(2), out)
+    assert out["i"].tolist() == [3, 4]
+    with pytest.raises(BadRows, match="null, and int64 has no value for it") as caught:
+        stage.run_part_into(batch, 3, ids(2), out)
+    assert caught.value.rows == [1]
 
 
 def test_columns_that_no_transform_touches_pass():
