@@ -1,6 +1,7 @@
 """A cache never gives wrong rows and never stops its user, whatever happens to its directory and processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,8 +117,6 @@ def test_batches_outlive_the_files_they_came_from(cache: Cache) -> None:
 
 
 def test_a_directory_deleted_while_in_use_is_made_anew(cache: Cache) -> None:
-    import shutil
-
     cache.put(key(1), made(1), SCHEMA)
     shutil.rmtree(cache.files.directory)
     for _ in range(2):
