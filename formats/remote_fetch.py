@@ -17,8 +17,9 @@ _KEPT = 128
 """Latencies that are remembered to tell what is late."""
 _SPELL, _FADES = 0.25, 0.98
 """Seconds over which the bandwidth is taken, and what a measurement counts for after each: half after 9 seconds."""
-_SUPPOSED_BANDWIDTH = 1.25e9
-"""Bytes a second of a store that has not been measured yet: a link of 10 gigabits."""
+_SUPPOSED_BANDWIDTH, _SURE_AFTER = 1.25e9, 4
+"""Bytes a second of a store that has not been measured yet, a link of 10 gigabits; and how many measurements it takes to
+believe in less: in the first ones connections are being made, and bytes count when their request has ended."""
 _LOOK_AGAIN = 0.25
 """Seconds to wait for more latencies where there are too few yet."""
 
@@ -85,6 +86,7 @@ class Fetcher:
         self._hedged_bytes = 0
         self._least_seconds = self._bandwidth = self._round_trip = 0.0
         self._since, self._nbytes_since, self._under_way = time.monotonic(), 0, 0
+        self._spells = 0
 
     def keeps_busy(self) -> int:
         """Bytes begun and not used yet that keep the store busy: its bandwidth times the least that a long request took, which
@@ -98,9 +100,15 @@ class Fetcher:
         """
         options = self.options
         with self._lock:
-            product = self._least_seconds * self._bandwidth or self._round_trip * _SUPPOSED_BANDWIDTH
+            product, surely = self._least_seconds * self._bandwidth, self._spells >= _SURE_AFTER
+        product = product if surely else max(product, self.supposed_under_way())
         most = options.connections * options.part_bytes
         return min(max(4 * options.part_bytes, int(4 * product)), most)
+
+    def supposed_under_way(self) -> int:
+        """Bytes that come, over a link of ten gigabits, in the time of the quickest answer to a question."""
+        with self._lock:
+            return int(self._round_trip * _SUPPOSED_BANDWIDTH)
 
     def count(self, nbytes: int) -> None:
         """Something was asked for beside what was started here."""
@@ -175,6 +183,7 @@ class Fetcher:
         if now - self._since > _SPELL:
             self._bandwidth = max(_FADES * self._bandwidth, self._nbytes_since / (now - self._since))
             self._since, self._nbytes_since = now, 0
+            self._spells += 1
             self._least_seconds /= _FADES  # a store that has come to be farther away is noticed
         if self._long(count):
             self._least_seconds = min(self._least_seconds or now - began, now - began)

@@ -67,7 +67,7 @@ class RowsAhead:
             ),
             size=partial(_size, self._fragments, order.windows),
             limit=partial(_limit, source),
-            first=min(_window_bytes(self._fragments, order, lanes), AHEAD_BYTES),
+            first=_first(source, _window_bytes(self._fragments, order, lanes)),
         )
         self._not_due: dict[tuple[int, int], deque[_Part]] = {}
 
@@ -171,6 +171,12 @@ def _size(fragments: Sequence[Fragment], windows: WindowOrder, part: _Part) -> i
 def _limit(source: Source) -> int:
     reads = source.store.remote
     return reads.fetcher.keeps_busy() if reads is not None else AHEAD_BYTES
+
+
+def _first(source: Source, window: int) -> int:
+    """Bytes to begin with: a window, or what a store far away gives while the first answer is on its way, if that is more."""
+    reads = source.store.remote
+    return max(min(window, AHEAD_BYTES), reads.fetcher.supposed_under_way() if reads is not None else 0)
 
 
 def _window_bytes(fragments: Sequence[Fragment], order: EpochOrder, lanes: Sequence[int]) -> int:

@@ -49,12 +49,24 @@ def test_a_store_far_away_gets_much_to_do_before_it_is_measured() -> None:
     assert far.keeps_busy() == int(4 * 0.002 * 1.25e9)
 
 
+def test_a_store_far_away_is_not_believed_to_be_slow_at_once() -> None:
+    fetcher = Fetcher(RemoteOptions(connections=64, part_bytes=PART, hedge_after=0))
+    fetcher.answered(0.01)
+    supposed = int(4 * int(0.01 * 1.25e9))
+    assert fetcher.keeps_busy() == min(supposed, 64 * PART)
+    fetcher.answered(0.0002)
+    fetch(fetcher, reading(0.3), 2)
+    assert fetcher.keeps_busy() == 4 * int(0.0002 * 1.25e9)
+    fetch(fetcher, reading(0.3), 64 * 5)
+    assert fetcher.keeps_busy() > 4 * 0.3 * 30 * PART
+
+
 def test_time_in_which_nothing_is_asked_for_is_no_part_of_the_bandwidth() -> None:
-    fetcher = Fetcher(RemoteOptions(connections=4, part_bytes=PART, hedge_after=0))
-    fetch(fetcher, reading(0.02), 4)
-    time.sleep(1.0)
-    fetch(fetcher, reading(0.1), 12)
-    assert fetcher._bandwidth > 4 * PART / 0.3
+    fetcher = Fetcher(RemoteOptions(part_bytes=PART))
+    fetch(fetcher, reading(0.0), 4)
+    again = time.monotonic()
+    fetch(fetcher, reading(0.0), 1)
+    assert fetcher._since >= again and fetcher._nbytes_since <= PART
 
 
 def test_rivals_ask_for_no_more_than_their_share_of_the_bytes() -> None:
