@@ -14,6 +14,7 @@ def __getattr__(name: str) -> Any:
     family = getattr(found, "family", "")
     if family:  # what plans it, now and not when the first batch is waited for
         importlib.import_module(f"forebay.transforms.fuse_{family}")
+        importlib.import_module("forebay.transforms.compiled").get_ready()
     for library in getattr(found, "needs", ()):
         with suppress(ImportError):  # what needs it says so when it is used
             importlib.import_module(library)

@@ -46,6 +46,12 @@ def kernels(name: str) -> Any:
     return KernelModule(name)
 
 
+def get_ready() -> None:
+    """Find out which images fit this machine, at the top of a script: it takes as long as a batch, which would wait for it."""
+    if image.supported():
+        image.machine()
+
+
 def compile_all(name: str) -> None:
     """Compile a module's kernels, or load them from Numba's cache, and write its image."""
     _keep_image(name, _numba_module(name))

@@ -25,18 +25,18 @@ def letter_kinds(points: int) -> NDArray[np.uint8]:
     The tokenizer's library has a Unicode of its own version, so a character that is not in version 3.2 (which Python keeps), or
     that was something else there, is ODD.
     """
-    old = unicodedata.ucd_3_2_0.category
-    kinds = np.full(points, _words.ODD, np.uint8)
+    now_of, old_of = unicodedata.category, unicodedata.ucd_3_2_0.category
+    white, other = int(_words.SPACE), int(_words.OTHER)
+    by_category = {"L": int(_words.LETTER), "N": int(_words.NUMBER)}
+    kinds = bytearray([_words.ODD]) * points
     for point in range(points):
-        now = unicodedata.category(chr(point))
-        if now not in _UNSETTLED and _kind(point, now) == _kind(point, old(chr(point))):
-            kinds[point] = _kind(point, now)
-    kinds.setflags(write=False)
-    return kinds
-
-
-def _kind(point: int, category: str) -> int:
-    if point in _WHITE:
-        return int(_words.SPACE)
-    found = {"L": _words.LETTER, "N": _words.NUMBER}.get(category[0], _words.OTHER)
-    return int(_words.ODD if category == "Cn" else found)
+        here = chr(point)
+        now, old = now_of(here), old_of(here)
+        if now in _UNSETTLED:
+            continue
+        if point in _WHITE:
+            kinds[point] = white
+        elif old != "Cn" and (kind := by_category.get(now[0], other)) == by_category.get(old[0], other):
+            kinds[point] = kind
+    found = np.frombuffer(bytes(kinds), np.uint8)
+    return found

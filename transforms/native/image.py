@@ -84,7 +84,7 @@ def _directories() -> list[Path]:
 
 
 def _file(name: str) -> str:
-    return f"{name}.{_machine()}.image"
+    return f"{name}.{machine()}.image"
 
 
 def _source(name: str) -> list[int]:
@@ -93,7 +93,7 @@ def _source(name: str) -> list[int]:
 
 
 @cache
-def _machine() -> str:
+def machine() -> str:
     """16 hex digits for what the code depends on beside its source."""
     settings = [os.environ.get(f"NUMBA_{one}", "") for one in _SETTINGS]
     parts = [sys.version, np.__version__, *_processor(), *settings, *(_library(one) for one in ("numba", "llvmlite"))]

@@ -118,12 +118,12 @@ def test_an_image_of_another_source_or_setting_is_not_read(tmp_path, monkeypatch
     monkeypatch.undo()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("NUMBA_OPT", "1")
-    image._machine.cache_clear()
+    image.machine.cache_clear()
     try:
         assert image.read("permute") is None
     finally:
         monkeypatch.delenv("NUMBA_OPT")
-        image._machine.cache_clear()
+        image.machine.cache_clear()
     assert image.read("permute") is not None
 
 
