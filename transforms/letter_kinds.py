@@ -38,5 +38,4 @@ def letter_kinds(points: int) -> NDArray[np.uint8]:
             kinds[point] = white
         elif old != "Cn" and (kind := by_category.get(now[0], other)) == by_category.get(old[0], other):
             kinds[point] = kind
-    found = np.frombuffer(bytes(kinds), np.uint8)
-    return found
+    return np.frombuffer(bytes(kinds), np.uint8)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from forebay.formats.errors import SchemaError, SpecError
 from forebay.formats.plain_numbers import valid
 from forebay.transforms.column_names import TEXT, textual, typed
+from forebay.transforms.first_texts import FirstTogether
 from forebay.transforms.text_column import text_bytes, validity
 from forebay.transforms.tokenizer_calls import LibraryCalls, TextEncoder
 from forebay.transforms.tokenizer_words import RememberedWords, added_tokens, words_alone
@@ -124,9 +125,8 @@ class Tokenize:
             found: list[Any] = made.encode_batch_fast(texts, add_special_tokens=special)
             return found
 
-        return (
-            RememberedWords(encode, added_tokens(made)) if words_alone(made, special=special) else LibraryCalls(encode)
-        )
+        alone = words_alone(made, special=special)
+        return FirstTogether(encode, RememberedWords(encode, added_tokens(made)) if alone else LibraryCalls(encode))
 
 
 def _plain_lines(text: bytes) -> bytes:
