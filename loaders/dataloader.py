@@ -160,6 +160,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def load_state_dict(self, state_dict: State) -> None:
         """Go on behind the batch that the state describes, with the next loop; after an epoch's end, begin the next.
 
+        An empty state says nothing, as in torchdata: a loop that runs is left, and the state loaded last still holds.
+
         Raises:
             StateError: this is no such state.
         """
@@ -170,7 +172,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
                 "that of torchdata's StatefulDataLoader"
             )
         self._iterator = self._early = self._progress = None
-        self._pending = state_dict or None
+        self._pending = state_dict or self._pending
 
     def sampler_epoch(self) -> int | None:
         """After `load_state_dict`: the epoch that the sampler must be set to, where it is a DistributedSampler; else None."""

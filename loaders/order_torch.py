@@ -121,13 +121,20 @@ class BatchIndices:
         self._batches = sampler
         self._samples: Iterator[Any] | None = None
         self._yielded = 0
+        self._failed = False
 
     def __iter__(self) -> "BatchIndices":
         return self
 
     def __next__(self) -> list[Any]:
-        samples, size = self._iterator(), self._batches.batch_size
-        batch = samples.take(size) if isinstance(samples, RandomIndices) else [*itertools.islice(samples, size)]
+        if self._failed:  # torch's is a generator, which ends with its first error
+            raise StopIteration
+        try:
+            samples, size = self._iterator(), self._batches.batch_size
+            batch = samples.take(size) if isinstance(samples, RandomIndices) else [*itertools.islice(samples, size)]
+        except BaseException:
+            self._failed = True
+            raise
         self._yielded += len(batch)
         if not batch or (self._batches.drop_last and len(batch) < size):
             raise StopIteration

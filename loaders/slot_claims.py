@@ -14,6 +14,8 @@ _LOOK_EVERY = 8
 """Claims from one look for such a slot to the next."""
 _WAIT_S, _STEP_S = 5e-3, 1e-4
 """How long to wait for a slot that has memory before another one is given some, which takes longer than filling it."""
+_NEW_A_S = 2e9
+"""Bytes a second that a slot is given: where that takes longer, a large batch waits so long."""
 _NO_WAIT = 64
 """Batches for which nothing is waited for, once waiting was in vain: the user keeps his."""
 
@@ -43,7 +45,7 @@ class SlotClaims:
 
         The smallest that holds it, else the largest, else the first that has no memory.
         """
-        give_up = time.monotonic() + _WAIT_S
+        give_up = time.monotonic() + max(_WAIT_S, wanted / _NEW_A_S)
         while True:
             with self._nobody_else() as granted:
                 slot = self._best(wanted) if granted else -1

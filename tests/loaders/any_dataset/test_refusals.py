@@ -91,6 +91,44 @@ def _shortened(text: str) -> str:
     return "\n".join(one for one in lines if not one.startswith(("  File", "    ")))
 
 
+class _FailingOrder:
+    """A sampler whose iterator fails once and would go on; or that has no iterator."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __iter__(self) -> Any:
+        if self.at < 0:
+            raise TypeError("no order")
+        return self
+
+    def __next__(self) -> int:
+        self.at -= 1
+        if self.at == 0:
+            raise RuntimeError("no next index")
+        return 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("at", [-1, 6])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_an_order_that_fails_is_over(drop_last: bool, at: int, workers: int) -> None:
+    found = []
+    for kind in (STOCK, fb.DataLoader):
+        loader = kind([1, 2, 3], 2, sampler=_FailingOrder(at), drop_last=drop_last, num_workers=workers)
+        iterator = outcome(lambda one=loader: iter(one))
+        seen = [_kind(iterator)] if isinstance(iterator, tuple) else []
+        for _ in range(0 if seen else 6):
+            result = outcome(lambda it=iterator: next(it).tolist())
+            seen.append(result if isinstance(result, list) else result[0])
+        found.append(seen)
+    assert found[0] == found[1] and {TypeError, RuntimeError} & set(map(_hashable, found[0]))
+
+
+def _hashable(one: Any) -> Any:
+    return tuple(one) if isinstance(one, list) else one
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_that_fails_is_over(workers: int) -> None:
     found = []

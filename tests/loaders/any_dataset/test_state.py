@@ -200,6 +200,15 @@ def test_a_stream_without_a_state_is_run_again_and_says_so(caplog: pytest.LogCap
     assert "it is run again for the 3 batches" in caplog.text
 
 
+def test_an_empty_state_leaves_the_state_loaded_before() -> None:
+    for kind in (fb.DataLoader, Theirs):
+        _, state, rest = taken(kind, "rows", 0, 4)
+        one = loader(kind, "rows", 0)
+        one.load_state_dict(state)
+        one.load_state_dict({})
+        assert same(list(one), rest)
+
+
 def test_a_state_survives_torch_save(tmp_path: Any) -> None:
     _, state, rest = taken(fb.DataLoader, "shuffled", 2, 4)
     torch.save(state, tmp_path / "state.pt")
