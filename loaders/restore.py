@@ -1,6 +1,7 @@
 """What a saved state asks of a new iterator."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from forebay.formats.errors import StateError
 from forebay.loaders.stateful import MAIN, NUM_WORKERS, NUM_YIELDED, RANDOM, SNAPSHOT
 
 _LOG = logging.getLogger(__name__)
+_END = object()
 
 
 class WorkersDifferError(StateError, AssertionError):
@@ -36,6 +38,22 @@ def say_replay(steps: int) -> None:
             "before the state. With these two methods it would go on at once.",
             steps,
         )
+
+
+def run_again(iterator: Iterator[Any], steps: int, *, finished: bool) -> None:
+    """Make the batches before a state again, and drop them.
+
+    Raises:
+        StateError: there are fewer, and the epoch had not ended.
+    """
+    for step in range(steps):
+        if next(iterator, _END) is _END:
+            if finished:
+                return  # torchdata counts some batches of a finished epoch twice
+            raise StateError(
+                f"the state was made behind batch {steps}, but the data set ends after {step} batches now: give the data set "
+                "that the state was made with"
+            )
 
 
 def generator_state(generator: torch.Generator | None, globally: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 from forebay.loaders.collate_here import in_spare_memory
 from forebay.loaders.loader_view import PROFILE_NAME, LoaderView, State
 from forebay.loaders.order_torch import ResumableIndices
-from forebay.loaders.restore import Undrawn, check_single, generator_state, say_replay
+from forebay.loaders.restore import Undrawn, check_single, generator_state, run_again, say_replay
 from forebay.loaders.spare_memory import SpareMemory
 from forebay.loaders.stateful import (
     DATASET,
@@ -86,8 +86,7 @@ class SingleProcessIter(_SingleProcessDataLoaderIter):
             inner = self._dataset_fetcher.dataset_iter
             if not isinstance(inner, Stateful) and not isinstance(self._dataset, Stateful):
                 say_replay(state[NUM_YIELDED])
-                for _ in range(state[NUM_YIELDED]):
-                    next(self)
+                run_again(self, state[NUM_YIELDED], finished=state[FINISHED])
                 self._finished = state[FINISHED]
                 return
             told = state[FETCHER] or {}

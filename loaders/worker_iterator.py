@@ -9,7 +9,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from forebay.loaders.loader_view import PROFILE_NAME, LoaderView, State
 from forebay.loaders.order_torch import ResumableIndices
-from forebay.loaders.restore import Undrawn, generator_state, say_replay
+from forebay.loaders.restore import Undrawn, generator_state, run_again, say_replay
 from forebay.loaders.snapshots import Snapshots
 from forebay.loaders.stateful import BASE_SEED, LEN_CALLED, NUM_WORKERS, SHARED_SEED, Stateful
 from forebay.loaders.worker_context import WorkerContext
@@ -139,8 +139,7 @@ class MultiProcessIter(_MultiProcessingDataLoaderIter):
         """Make again, and drop, the batches between the snapshot and the state (or since the beginning)."""
         if resume.replay_all:
             say_replay(resume.step)
-        for _ in range(resume.step * resume.replay_all + resume.steps_since):
-            next(self)
+        run_again(self, resume.step * resume.replay_all + resume.steps_since, finished=resume.finished)
         if resume.finished:
             self._snapshots.finish(self._indices.draws_globally)
 

@@ -200,6 +200,29 @@ def test_a_stream_without_a_state_is_run_again_and_says_so(caplog: pytest.LogCap
     assert "it is run again for the 3 batches" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of torch: it is deleted half made
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_that_has_become_shorter_is_refused(workers: int) -> None:
+    _, state, _ = taken(fb.DataLoader, "stream", workers, 5)
+    one = fb.DataLoader(sets.Plain(12), 3, num_workers=workers)
+    one.load_state_dict(state)
+    with pytest.raises(StateError, match=r"made behind batch \d, but the data set ends after \d batches now"):
+        list(one)
+
+
+def test_a_finished_state_in_which_torchdata_counts_batches_twice() -> None:
+    settings = {"batch_size": 3, "num_workers": 2, "persistent_workers": True}
+    first = Theirs(sets.Plain(7), **settings)
+    epoch = values(first)
+    second = Theirs(sets.Plain(7), **settings)
+    second.load_state_dict(first.state_dict())
+    state = second.state_dict()
+    assert state["_snapshot"]["_snapshot_step"] == 2 * len(epoch) and state["_iterator_finished"]
+    one = fb.DataLoader(sets.Plain(7), **settings)
+    one.load_state_dict(state)
+    assert values(one) == epoch
+
+
 def test_an_empty_state_leaves_the_state_loaded_before() -> None:
     for kind in (fb.DataLoader, Theirs):
         _, state, rest = taken(kind, "rows", 0, 4)
