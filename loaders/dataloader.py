@@ -99,8 +99,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
             check_deaths(on_worker_death, dataset, persistent=persistent_workers)
         self.on_worker_death = on_worker_death
-        self.arena_bytes = arena_bytes
-        self.snapshot_every_n_steps = snapshot_every_n_steps
+        self.arena_bytes, self.snapshot_every_n_steps = arena_bytes, snapshot_every_n_steps
         self._pending: State | None = None
         self._early: Any = None
         self._progress: Any = None
@@ -188,8 +187,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def _iterator_of(self, seen: Any, state: State | None) -> Any:
         """An iterator of this loader, as it is `seen` by it."""
         if self.num_workers == 0:
-            single = SingleProcessIter(seen, state)
-            self._progress = single
+            self._progress = single = SingleProcessIter(seen, state)
             return single
         # a megabyte that a loop without workers does without
         from forebay.loaders.worker_iterator import MultiProcessIter
