@@ -82,7 +82,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def known(tokenizer):
     """One memory for all examples, so that words of earlier ones are known."""
-    return RememberedWords(tokenizer.encode_batch_fast, ())
+    return RememberedWords(tokenizer.encode_batch_fast, (), at_first=0)
 
 
 @given(values=TEXTS)
@@ -97,7 +97,7 @@ def test_every_character_is_taken_for_what_the_library_takes_it_for(tokenizer):
     letters = [chr(point) for point in range(BASIC_PLANE) if not 0xD800 <= point < 0xE000]
     values = [f"a{one}1{one}.{one} {one}\n{one}x" for one in letters]
     asked = Recorded(tokenizer)
-    made = lists(RememberedWords(asked, ()), values)
+    made = lists(RememberedWords(asked, (), at_first=0), values)
     assert made == [one.ids for one in tokenizer.encode_batch_fast(values)]
     odd = {one for one in asked.asked if len(one) > 4}  # as no word here is
     assert len(odd) < len(values) / 4
@@ -105,7 +105,7 @@ def test_every_character_is_taken_for_what_the_library_takes_it_for(tokenizer):
 
 def test_of_a_text_with_an_odd_character_only_what_stands_around_it_is_asked_for(tokenizer):
     asked = Recorded(tokenizer)
-    encoder = RememberedWords(asked, ())
+    encoder = RememberedWords(asked, (), at_first=0)
     values = ["one two 🙂 one", "a🙂 two", "  x🙂y\n one", "🙂", "one 🙂\n"]
     lists(encoder, ["one two one", " one two a\n one"])
     asked.asked.clear()
@@ -121,7 +121,7 @@ def test_most_characters_of_european_languages_have_a_kind_without_the_large_tab
 
 def test_the_library_is_asked_for_each_word_once(tokenizer):
     asked = Recorded(tokenizer)
-    encoder = RememberedWords(asked, ())
+    encoder = RememberedWords(asked, (), at_first=0)
     lists(encoder, ["one two two", "two one three two"])
     assert sorted(asked.asked) == [" one", " three", " two", "one", "two"]
     assert lists(encoder, ["two one", "one two three"]) == [
@@ -130,9 +130,18 @@ def test_the_library_is_asked_for_each_word_once(tokenizer):
     assert len(asked.asked) == 5
 
 
+def test_the_first_texts_do_not_wait_for_words(tokenizer):
+    asked = Recorded(tokenizer)
+    encoder, values = RememberedWords(asked, ()), ["one two", "two three"]
+    for wanted in (values, ["one", " two", "two", " three"], []):
+        asked.asked.clear()
+        assert lists(encoder, values) == [one.ids for one in tokenizer.encode_batch(values)]
+        assert asked.asked == wanted
+
+
 def test_long_words_and_words_beyond_the_room_are_asked_for_each_time(tokenizer):
     asked = Recorded(tokenizer)
-    encoder = RememberedWords(asked, (), most=4)
+    encoder = RememberedWords(asked, (), most=4, at_first=0)
     values = ["a b c d e f", "x" * 65, "a" * 64]
     for _ in range(2):
         asked.asked.clear()
@@ -144,7 +153,7 @@ def test_texts_with_an_added_token_are_the_librarys_alone():
     made = byte_level_bpe(special=True)
     made.post_processor = None
     made.add_tokens(["wo rd"])
-    encoder = RememberedWords(made.encode_batch_fast, added_tokens(made))
+    encoder = RememberedWords(made.encode_batch_fast, added_tokens(made), at_first=0)
     values = ["a wo rd b", "a</s>b", "<s", "wo rt", "a b"]
     assert lists(encoder, values) == [one.ids for one in made.encode_batch(values)]
     assert lists(encoder, values[2:]) == [one.ids for one in made.encode_batch(values[2:])]
@@ -153,13 +162,13 @@ def test_texts_with_an_added_token_are_the_librarys_alone():
 
 def test_a_large_column_is_looked_up_in_parts(tokenizer):
     values = ["", *texts(4_000), "long " * 60_000, "", "end"]
-    assert lists(RememberedWords(tokenizer.encode_batch_fast, ()), values) == [
+    assert lists(RememberedWords(tokenizer.encode_batch_fast, (), at_first=0), values) == [
         one.ids for one in tokenizer.encode_batch(values)
     ]
 
 
 def test_threads_may_ask_while_words_are_added(tokenizer):
-    encoder = RememberedWords(tokenizer.encode_batch_fast, ())
+    encoder = RememberedWords(tokenizer.encode_batch_fast, (), at_first=0)
     parts = [texts(60, seed) for seed in range(24)]
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda values: lists(encoder, values), parts))
@@ -167,7 +176,7 @@ def test_threads_may_ask_while_words_are_added(tokenizer):
 
 
 def test_bytes_that_are_no_text_are_not_read_beyond_their_end(tokenizer):
-    encoder = RememberedWords(tokenizer.encode_batch_fast, ())
+    encoder = RememberedWords(tokenizer.encode_batch_fast, (), at_first=0)
     for broken in (b"\xe6\x97", b"a\xc3", b"\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xe0\x80\xaf"):
         column = pa.array([broken, b"\xa5 more"], pa.binary())
         offsets, data = text_bytes(column)
@@ -191,7 +200,13 @@ def test_only_tokenizers_that_encode_each_word_by_itself_are_taken():
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_a_column_with_nulls_is_tokenized_by_its_words(tokenizer, kind):
-    values = ["one two", None, "", *texts(50)]
+    values = [
+        "one two",
+        None,
+        "",
+        *texts(50),
+        "long " * 30_000,
+    ]  # too much to be left to the library as the first texts
     column = pa.array(["cut off", *values], kind).slice(1)
     batch = pa.RecordBatch.from_arrays([column], ["text"])
     made = apply(T.Tokenize("text", tokenizer=tokenizer.to_str()), batch)["input_ids"]
