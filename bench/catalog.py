@@ -146,7 +146,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         *_torchdata("transport", "thread", 0, 1, 2),
     ),
     "ragged_text": (
-        _one("ragged_text", "limit: bare tokenizer", "limits", processes=CORES),
+        _one("ragged_text", "limit: bare tokenizer", "limits", threads=CORES),
         _one("ragged_text", "forebay", "forebay", threads=CORES),
         *_tried("ragged_text", "torch", "torch_loader", workers=(0, 2)),
         *_tried("ragged_text", "Grain", "grain_loader", "grain", threads=(1, 2)),

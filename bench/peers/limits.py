@@ -113,21 +113,16 @@ def tabular(job: Job, *, threads: int) -> Loader:
     return PerEpoch(lambda number: in_threads(read, groups, threads))
 
 
-def ragged_text(job: Job, *, processes: int) -> Loader:
-    """The bare tokenizer in as many processes, on texts that are there already; nothing is done with what it finds."""
-    _TEXTS[:] = text_workload.texts(job.data_path).to_pylist()
-    _TOKENIZER[:] = [text_workload.tokenizer(job.data_path, parallel=False)]
-    pool = multiprocessing.get_context("fork").Pool(processes)
+def ragged_text(job: Job, *, threads: int) -> Loader:
+    """The library's tokenizer in as many threads, on texts that are there already; nothing is done with what it finds."""
+    texts = text_workload.texts(job.data_path).to_pylist()
+    tokenizer = text_workload.tokenizer(job.data_path, parallel=False)
+
+    def encode(numbers: Any) -> int:
+        return len(tokenizer.encode_batch_fast([texts[int(at)] for at in numbers]))
+
     size = job.batch or text_workload.BATCH
-    return PerEpoch(lambda number: pool.imap(_tokenize, batches_of(permuted(len(_TEXTS), number), size)))
-
-
-_TEXTS: list[str] = []
-_TOKENIZER: list[Any] = []
-
-
-def _tokenize(numbers: Any) -> int:
-    return len(_TOKENIZER[0].encode_batch_fast([_TEXTS[int(at)] for at in numbers]))
+    return PerEpoch(lambda number: in_threads(encode, batches_of(permuted(len(texts), number), size), threads))
 
 
 def transport(job: Job, *, threads: int) -> Loader:
