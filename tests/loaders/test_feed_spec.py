@@ -63,7 +63,9 @@ def test_a_state_comes_back_from_json() -> None:
     assert FeedState.from_json(state.to_json(), "abc", seed=3) == state
     with pytest.raises(StateError, match="fingerprint abc, here xyz"):
         FeedState.from_json(state.to_json(), "xyz", seed=3)
-    with pytest.raises(StateError, match="version None"):
+    with pytest.raises(StateError, match="no state of such a loader: found keys none"):
         FeedState.from_json({}, "abc", seed=3)
+    with pytest.raises(StateError, match="of version 7; this forebay reads version"):
+        FeedState.from_json({**state.to_json(), "version": 7}, "abc", seed=3)
     with pytest.raises(SpecError, match="made with seed=3, this loader has seed=4: give the same"):
         FeedState.from_json(state.to_json(), "abc", seed=4)
