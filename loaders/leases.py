@@ -2,35 +2,20 @@
 
 import ctypes
 import os
-import sys
 import time
-import weakref
 from collections import deque
 from dataclasses import dataclass, field
 
 from forebay.loaders import device
 from forebay.loaders.arena import Arena
 from forebay.loaders.slot_table import SlotTable
+from forebay.loaders.when_gone import when_gone
 
 _UNMAPPED_LEAST = 1 << 22
 """Bytes of a slot for which it is worth the call."""
 _UNMAPPED_A_S = 1e9
 """Bytes by second that a batch was held: where they are fewer, taking its pages out of the page table, and mapping them
 again, is little beside the trainer's step."""
-
-
-class _Lease(weakref.ref["ctypes.Array[ctypes.c_char]"]):
-    """Calls when the memory of a slot is gone. `weakref.finalize` does the same and more, in several times the time."""
-
-    __slots__ = ("nbytes", "number", "since")
-    number: int
-    nbytes: int
-    since: float
-    """When it was given, by `time.monotonic()`."""
-
-
-_LEASES: dict[int, _Lease] = {}
-"""Those that have not ended. Here and not in `Leases`, which must outlive them: page-locked memory waits for them there."""
 
 
 @dataclass(slots=True)
@@ -65,9 +50,7 @@ class Leases:
         if self.pinned:
             self._lock(number, ctypes.addressof(memory), nbytes)
         self.out.add(number)
-        lease = _Lease(memory, self._ended)
-        lease.number, lease.nbytes, lease.since = number, nbytes, time.monotonic()
-        _LEASES[id(lease)] = lease
+        when_gone(memory, self._ended, number, nbytes, time.monotonic())
         return memory
 
     def settle(self) -> None:
@@ -99,12 +82,10 @@ class Leases:
         if not self.out:
             self._unlock()
 
-    def _ended(self, lease: _Lease) -> None:
-        # A forked process has copies of our leases: they end there, too, and mean nothing; as at the end of this one.
-        if sys.is_finalizing() or os.getpid() != self._pid:
+    def _ended(self, number: int, nbytes: int, since: float) -> None:
+        # A forked process has copies of our leases: they end there, too, and mean nothing.
+        if os.getpid() != self._pid:
             return
-        number, nbytes, since = lease.number, lease.nbytes, lease.since
-        del _LEASES[id(lease)]
         self.out.discard(number)
         if number not in self._locked:
             if _UNMAPPED_LEAST < nbytes < _UNMAPPED_A_S * (time.monotonic() - since):

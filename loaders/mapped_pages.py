@@ -18,8 +18,8 @@ MOST_BYTES = 256 << 10
 """Copied out before pages are given back."""
 WIDE, SHARE, HAND_BYTES = 64 << 10, 32, 4 << 20
 """Bytes of a row from which on a part of what is read is given back elsewhere, some megabytes at a time, since each time the
-other processors are told. A fault maps 64 KB: of pictures of 200 KB one in twelve takes a fault then, which costs a hundredth of
-what copying them does, and a fiftieth of the file is not mapped."""
+other processors are told. A fault maps 64 KB, so of pictures of 200 KB about one in twelve takes one then, which is little beside
+copying them, and some of the file is not mapped."""
 
 Span = tuple[int, int]
 """(first address, one past the last)."""

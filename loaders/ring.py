@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import weakref
 from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,17 +13,7 @@ from numpy.typing import NDArray
 
 from forebay.loaders import device
 from forebay.loaders.slot import ALIGN, Slot
-
-
-class _Ended(weakref.ref[NDArray[np.uint8]]):
-    """Calls when a lease has ended. `weakref.finalize` does the same and more, in several times the time."""
-
-    __slots__ = ("memory",)
-    memory: NDArray[np.uint8]
-
-
-_LEASES: dict[int, _Ended] = {}
-"""Those that have not ended. Here and not in their ring, which must outlive them: pinned memory waits for the device there."""
+from forebay.loaders.when_gone import when_gone
 
 
 @dataclass(slots=True)
@@ -61,8 +50,7 @@ class Ring:
         if self.overwrite:
             return Slot(memory, memory)
         lease = np.frombuffer(memory.data, np.uint8)
-        ended = _Ended(lease, self._lease_ended)
-        ended.memory, _LEASES[id(ended)] = memory, ended
+        when_gone(lease, self._put, memory)
         return Slot(memory, lease)
 
     def give_back(self, slot: Slot) -> None:
@@ -80,10 +68,6 @@ class Ring:
                 self._free.pop(0)
             self.made += 1
         return None
-
-    def _lease_ended(self, ended: "_Ended") -> None:
-        del _LEASES[id(ended)]
-        self._put(ended.memory)
 
     def _put(self, memory: NDArray[np.uint8]) -> None:
         # without the lock: the last view may die, and this run, while this very thread holds it
