@@ -21,9 +21,6 @@ _UNITS, _IDS = 3, 6
 """Room for a word's bytes, in units of 8, and for its ids, on average."""
 _GROUP_BYTES = 256 << 10
 """Bytes of texts whose words are looked up in one go."""
-_AT_FIRST = 128 << 10
-"""Bytes of texts that the library is given as they are, if they are the first: a loader's first batch would have to wait while
-thousands of words are asked for one by one."""
 
 
 def words_alone(tokenizer: Any, *, special: bool) -> bool:
@@ -46,13 +43,12 @@ class RememberedWords:
     """A `TextEncoder` that asks the library for words that it does not know. Any number of threads look words up while one adds
     some: what is known never changes, and an entry is found only when it is whole."""
 
-    def __init__(self, encode: Encode, added: Sequence[bytes], *, most: int = WORDS, at_first: int = _AT_FIRST) -> None:
+    def __init__(self, encode: Encode, added: Sequence[bytes], *, most: int = WORDS) -> None:
         """`added`: texts that are no words wherever they stand (the tokenizer's added tokens); `most`: words that are remembered,
-        a power of two; `at_first`: bytes of the first texts that are left to the library."""
+        a power of two."""
         self._library, self._added = LibraryCalls(encode), tuple(added)
         self._sought = os.path.commonprefix(self._added) or b""
         self._kinds: NDArray[np.uint8] | None = None
-        self._at_first = at_first
         self._memory = np.zeros(2 * most, np.int64), np.empty((most, 4), np.int32), np.empty(_UNITS * most, np.uint64)
         self._ids, self._used = np.empty(_IDS * most, np.int32), np.zeros(3, np.int64)
         self._lock = threading.Lock()
@@ -60,9 +56,6 @@ class RememberedWords:
     def encode(
         self, data: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        at_first, self._at_first = self._at_first, 0
-        if at_first and int((stops - starts).sum()) <= at_first:
-            return self._library.encode(data, starts, stops)
         lengths = np.zeros(len(starts), np.int64)
         parts: list[NDArray[np.int32]] = []
         for here in _groups(starts, stops):
